@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One makefile for the whole tree. Each folder lists its sources in build.mk;
+# everything that is made goes below $(O)/$(VARIANT). CC, CFLAGS, CPPFLAGS and
+# LDFLAGS belong to the user: they are added to, never replaced.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+# A plain `make` uses all processors; `make -j1` or JOBS=1 is obeyed.
+ifeq ($(MAKELEVEL),0)
+JOBS ?= $(shell nproc)
+MAKEFLAGS += -j$(JOBS)
+endif
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+O ?= build
+VARIANT ?= release
+B := $(O)/$(VARIANT)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CC ?= gcc
+AR := ar
+PKG_CONFIG ?= pkg-config
+CLANG_FORMAT ?= clang-format
+OBJCOPY ?= objcopy
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+DESTDIR ?=
+
+FOLDERS := shm persist daemon clientlib tools tests
+include $(FOLDERS:%=%/build.mk)
+
+# ---- flags ------------------------------------------------------------------
+
+, := ,
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
+
+release_FLAGS := -O2 -g
+debug_FLAGS := -Og -g3
+asan_FLAGS := -O1 -g -fno-omit-frame-pointer \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+tsan_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+cov_FLAGS := -O0 -g --coverage
+fuzz_FLAGS := -O1 -g -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+VARIANTS := release debug asan tsan cov fuzz
+ifeq ($(filter $(VARIANT),$(VARIANTS)),)
+$(error VARIANT=$(VARIANT) is not known, choose one of: $(VARIANTS))
+endif
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
+
+is_clang := $(findstring clang,$(CC))
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wundef
+# gcc only warns here that TSan does not see fences; the code is written for that.
+ifeq ($(VARIANT)$(is_clang),tsan)
+WARN += -Wno-tsan
+endif
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+
+ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DLEAT_VERSION='"$(VERSION)"' $(CPPFLAGS)
+ALL_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARN) \
+	$($(VARIANT)_FLAGS) $(folder_FLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread $($(VARIANT)_FLAGS) $(LDFLAGS)
+
+# Only shared memory and disk layouts are worth the noise of -Wconversion.
+$(B)/obj/shm/% $(B)/obj/persist/%: private folder_FLAGS := -Wconversion
+$(B)/tobj/shm/% $(B)/tobj/persist/%: private folder_FLAGS := -Wconversion
+
+pc = $(or $(shell $(PKG_CONFIG) --libs $(1)),$(error \
+	pkg-config finds not all of: $(1); run tests/deps.sh))
+client_LIBS = $(call pc,jansson libxxhash)
+daemon_LIBS = $(call pc,liburcu-memb numa sqlite3 jansson libsystemd liburing)
+persist_LIBS = $(call pc,liburing)
+tools_LIBS = $(call pc,jansson libxxhash liburing) -lm
+check_LIBS = $(call pc,check)
+
+# Objects are made again when the command that made them would differ.
+flags_now = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+flags_file := $(B)/flags
+$(shell mkdir -p $(B))
+ifneq ($(strip $(flags_now)),$(strip $(file <$(flags_file))))
+$(file >$(flags_file),$(flags_now))
+endif
+
+# ---- objects and archives ---------------------------------------------------
+
+# obj/ is what is installed. tobj/ is the same with LEAT_TESTPOINTS defined, so
+# that test programs can stop and kill at places that release code does not have.
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+tobj = $(patsubst %.c,$(B)/tobj/%.o,$(1))
+
+LIB_SRCS := $(CLIENTLIB_SRCS) $(SHM_SRCS) $(CLIENTLIB_PERSIST_SRCS)
+C_TESTS := $(filter %.c,$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \
+	$(CRASH_TESTS) $(SYS_TESTS) $(BENCH_PROGRAMS))
+PRODUCT_SRCS := $(sort $(LIB_SRCS) $(PERSIST_SRCS) $(DAEMON_SRCS) $(TOOLS_SRCS))
+TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c
+
+$(B)/obj/%.o: %.c Makefile $(flags_file)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tobj/%.o: %.c Makefile $(flags_file)
+	$(call say,CC,'$< (test)')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -DLEAT_TESTPOINTS=1 $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+make_archive = $(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(B)/lib/shm.a: $(call obj,$(SHM_SRCS)) shm/build.mk
+$(B)/lib/persist.a: $(call obj,$(PERSIST_SRCS)) persist/build.mk
+$(B)/tlib/shm.a: $(call tobj,$(SHM_SRCS)) shm/build.mk
+$(B)/tlib/persist.a: $(call tobj,$(PERSIST_SRCS)) persist/build.mk
+$(B)/tlib/daemon.a: $(call tobj,$(filter-out daemon/main.c,$(DAEMON_SRCS))) daemon/build.mk
+$(B)/tlib/clientlib.a: $(call tobj,$(CLIENTLIB_SRCS)) clientlib/build.mk
+$(B)/tlib/tools.a: $(call tobj,$(filter-out tools/leat.c,$(TOOLS_SRCS))) tools/build.mk
+$(B)/tlib/helper.a: $(call tobj,$(TEST_HELPER_SRCS)) tests/build.mk
+$(B)/tlib/fuzz_main.a: $(call tobj,tests/fuzz_main.c)
+$(B)/lib/%.a $(B)/tlib/%.a:
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D)
+	$(make_archive)
+
+# ---- products ---------------------------------------------------------------
+
+SONAME := libleat.so.$(SOVERSION)
+LIB_SO := $(B)/libleat.so
+LIB_A := $(B)/libleat.a
+PRODUCTS := $(LIB_SO) $(LIB_A) $(B)/leatd $(B)/leat
+# A sanitizer's own symbols are resolved by the program that loads the library.
+no_undefined := $(if $(filter release debug cov,$(VARIANT)),-Wl$(,)-z$(,)defs)
+
+$(LIB_SO): $(call obj,$(LIB_SRCS)) clientlib/libleat.map clientlib/build.mk
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -o $@.$(VERSION) $(filter %.o,$^) $(ALL_LDFLAGS) \
+		-Wl,-soname,$(SONAME) -Wl,--version-script=clientlib/libleat.map \
+		$(no_undefined) $(client_LIBS)
+	$(Q)ln -sf libleat.so.$(VERSION) $(B)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+# One relocatable object whose only global symbols are those of the map, so that
+# the static library shows as little of itself as the shared one.
+$(LIB_A): $(call obj,$(LIB_SRCS)) clientlib/libleat.map clientlib/build.mk
+	$(call say,AR,$@)
+	$(Q)sed -n 's/^[[:space:]]*\(leat_[a-z0-9_]*\);.*/\1/p' clientlib/libleat.map >$@.keep
+	$(Q)ld -r -o $@.o $(filter %.o,$^)
+	$(Q)$(OBJCOPY) --keep-global-symbols=$@.keep $@.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $@.o
+
+$(B)/leatd: $(call obj,$(DAEMON_SRCS)) $(B)/lib/persist.a $(B)/lib/shm.a daemon/build.mk
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(daemon_LIBS)
+
+$(B)/leat: $(call obj,$(TOOLS_SRCS)) $(LIB_A) $(B)/lib/persist.a $(B)/lib/shm.a tools/build.mk
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(tools_LIBS)
+
+# The daemon and the tool with test points, for crash tests.
+$(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS)) $(B)/tlib/persist.a $(B)/tlib/shm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(daemon_LIBS)
+$(B)/tests/leat: $(call tobj,$(TOOLS_SRCS)) \
+		$(addprefix $(B)/tlib/,clientlib.a persist.a shm.a)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(tools_LIBS)
+
+# ---- test programs ----------------------------------------------------------
+
+# What a program is linked with follows from the second word of its name. An
+# archive gives only what is asked for, so one rule serves all programs.
+fuzz_main := $(if $(filter fuzz,$(VARIANT)),,$(B)/tlib/fuzz_main.a)
+for_shm := persist shm
+for_persist := persist shm
+for_daemon := daemon persist shm
+for_clientlib := clientlib persist shm
+for_tools := tools clientlib persist shm
+for_any := clientlib persist shm
+second_word = $(word 2,$(subst _, ,$(notdir $(basename $(1)))))
+parts_of = $(or $(for_$(call second_word,$(1))),$(for_any))
+libs_daemon = $(daemon_LIBS)
+test_LIBS = $(check_LIBS) $(or $(libs_$(call second_word,$@)),$(tools_LIBS)) -ldl
+program = $(patsubst tests/%.c,$(B)/tests/%,$(1))
+
+define test_program
+$(call program,$(1)): $(call tobj,$(1)) $(B)/tlib/helper.a $(if $(filter tests/fuzz_%,$(1)),$(fuzz_main)) \
+		$(patsubst %,$(B)/tlib/%.a,$(call parts_of,$(1)))
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
+		$$(ALL_LDFLAGS) $(if $(filter fuzz,$(VARIANT)),$(if $(filter tests/fuzz_%,$(1)),-fsanitize=fuzzer)) \
+		$$(test_LIBS) $$($(notdir $(basename $(1)))_LDFLAGS)
+endef
+$(foreach t,$(C_TESTS),$(eval $(call test_program,$(t))))
+
+# ---- targets ----------------------------------------------------------------
+
+existing = $(foreach p,$(1),$(if $($(firstword $(subst :, ,$(p)))),$(lastword $(subst :, ,$(p)))))
+ALL := $(call existing,CLIENTLIB_SRCS:$(LIB_SO) CLIENTLIB_SRCS:$(LIB_A) \
+	DAEMON_SRCS:$(B)/leatd TOOLS_SRCS:$(B)/leat)
+as_run = $(patsubst tests/%.c,$(B)/tests/%,$(1))
+RUN := tests/run.sh -o $(B)/test-logs
+TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
+	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=1:abort_on_error=0} \
+	UBSAN_OPTIONS=$${UBSAN_OPTIONS-print_stacktrace=1} \
+	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1}
+
+.PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
+	check-crash check-sys lint check-format check-abi model demo bench \
+	install uninstall dist clean format
+
+all: $(ALL)  ## build library, daemon and tool
+tests: all $(call as_run,$(C_TESTS)) $(call existing,DAEMON_SRCS:$(B)/tests/leatd TOOLS_SRCS:$(B)/tests/leat)  ## build every test program
+
+deps:  ## install the packages that a build needs, where they are missing
+	$(Q)tests/deps.sh
+
+# The packages must be there before anything is compiled, hence the second make.
+check:  ## install what is missing, build, run every test and every lint
+	$(Q)tests/deps.sh
+	$(Q)$(MAKE) check-run
+
+check-run: tests
+	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(UNIT_TESTS)) $(LINTS) \
+		$(call as_run,$(FUZZ_TESTS) $(STRESS_TESTS) $(CRASH_TESTS) $(SYS_TESTS))
+
+check-unit: $(call as_run,$(UNIT_TESTS))  ## run the unit tests
+	$(Q)$(TEST_ENV) $(RUN) $^
+check-fuzz: $(call as_run,$(FUZZ_TESTS))  ## replay the fuzz corpora
+	$(Q)$(TEST_ENV) $(RUN) $^
+check-stress: tests  ## run the stress tests
+	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(STRESS_TESTS))
+check-crash: tests  ## run the crash tests
+	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(CRASH_TESTS))
+check-sys: tests  ## run the tests of the whole bus
+	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(SYS_TESTS))
+lint: tests  ## run every lint
+	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
+check-format:  ## compare both FORMAT.md with the headers
+	$(Q)tests/lint_format.sh .
+check-abi: $(LIB_SO)  ## compare exported symbols, symbol map and leat.h
+	$(Q)$(TEST_ENV) tests/lint_abi.sh .
+
+model:  ## check the models of the protocol
+	$(Q)tests/model/run.sh
+
+demo:  ## install what is missing, build, show the bus at work
+	$(Q)tests/deps.sh
+	$(Q)$(MAKE) all
+	$(Q)$(TEST_ENV) tests/demo.sh
+
+bench: all  ## measure this machine, leat and its peers
+	$(Q)$(B)/leat bench
+
+MAN_PAGES = $(wildcard tools/*.1 clientlib/man/*.3 clientlib/man/*.7 daemon/*.8)
+man_place = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+put = install -D -m $(1) $(2) '$(DESTDIR)$(3)'
+filled = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' \
+	-e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+	-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+	-e 's|@VERSION@|$(VERSION)|g'
+INSTALLED := $(BINDIR)/leat $(SBINDIR)/leatd $(LIBDIR)/libleat.so.$(VERSION) \
+	$(LIBDIR)/$(SONAME) $(LIBDIR)/libleat.so $(LIBDIR)/libleat.a \
+	$(LIBDIR)/pkgconfig/leat.pc $(INCLUDEDIR)/leat.h $(COMPLETIONDIR)/leat \
+	$(UNITDIR)/leatd.service $(UNITDIR)/leatd.socket \
+	$(SYSUSERSDIR)/leat.conf $(TMPFILESDIR)/leat.conf
+
+$(B)/leat.pc: clientlib/leat.pc.in Makefile FORCE
+	$(Q)$(filled) $< >$@
+$(B)/leatd.service: systemd/leatd.service.in Makefile FORCE
+	$(Q)$(filled) $< >$@
+
+# An existing configuration is the administrator's and stays.
+install: all $(B)/leat.pc $(B)/leatd.service  ## install below $(DESTDIR)$(PREFIX)
+	$(Q)$(call put,755,$(B)/leat,$(BINDIR)/leat)
+	$(Q)$(call put,755,$(B)/leatd,$(SBINDIR)/leatd)
+	$(Q)$(call put,644,$(LIB_SO).$(VERSION),$(LIBDIR)/libleat.so.$(VERSION))
+	$(Q)ln -sf libleat.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	$(Q)ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libleat.so'
+	$(Q)$(call put,644,$(LIB_A),$(LIBDIR)/libleat.a)
+	$(Q)$(call put,644,clientlib/leat.h,$(INCLUDEDIR)/leat.h)
+	$(Q)$(call put,644,$(B)/leat.pc,$(LIBDIR)/pkgconfig/leat.pc)
+	$(Q)$(call put,644,tools/completions/leat.bash,$(COMPLETIONDIR)/leat)
+	$(Q)$(call put,644,$(B)/leatd.service,$(UNITDIR)/leatd.service)
+	$(Q)$(call put,644,systemd/leatd.socket,$(UNITDIR)/leatd.socket)
+	$(Q)$(call put,644,systemd/leat.sysusers,$(SYSUSERSDIR)/leat.conf)
+	$(Q)$(call put,644,systemd/leat.tmpfiles,$(TMPFILESDIR)/leat.conf)
+	$(Q)$(foreach m,$(MAN_PAGES),$(call put,644,$(m),$(call man_place,$(m))) &&) :
+	$(Q)test -e '$(DESTDIR)$(SYSCONFDIR)/leat/leatd.conf' || \
+		$(call put,644,systemd/leatd.conf,$(SYSCONFDIR)/leat/leatd.conf)
+	$(Q)test -n '$(DESTDIR)' || ldconfig || test "$$(id -u)" != 0
+
+uninstall:  ## remove what install put there; configuration and data stay
+	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)') \
+		$(foreach m,$(MAN_PAGES),'$(DESTDIR)$(call man_place,$(m))')
+
+dist: ## pack the committed tree as $(O)/leat-VERSION.tar.gz
+	$(Q)git archive --prefix=leat-$(VERSION)/ -o $(O)/leat-$(VERSION).tar.gz HEAD
+	$(Q)echo $(O)/leat-$(VERSION).tar.gz
+
+clean:  ## remove everything that was made
+	$(Q)rm -rf $(foreach v,$(VARIANTS),$(O)/$(v)) $(O)/leat-*.tar.gz
+	$(Q)rmdir $(O) 2>/dev/null || test "$$(ls -A $(O) 2>/dev/null)" || test ! -e $(O)
+
+format:  ## rewrite the sources as .clang-format says
+	$(Q)$(CLANG_FORMAT) -i $(wildcard $(FOLDERS:%=%/*.[ch]))
+
+help:  ## print this list
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  %-14s%s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  VARIANT=$(VARIANT) ($(VARIANTS))'
+	@echo '  O=$(O) where objects go, V=1 shows commands, WERROR=1 makes warnings errors,'
+	@echo '  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) JOBS=$(JOBS)'
+
+FORCE:
+.PHONY: FORCE
+
+-include $(patsubst %.o,%.d,$(call obj,$(PRODUCT_SRCS)) $(call tobj,$(TEST_SRCS)))

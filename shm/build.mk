@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+# One source a line, sorted; the comment that closes the list keeps every line alike.
+SHM_SRCS += \
+	# end of SHM_SRCS

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# One file a line, sorted; the comment that closes a list keeps every line alike.
+# The second word of a program's name says what it is linked with (see the Makefile):
+# test_shm_ring gets shm and persist, test_daemon_drain the daemon as well, and so on.
+
+# Linked into every test program written in C.
+TEST_HELPER_SRCS += \
+	# end of TEST_HELPER_SRCS
+
+# libcheck programs, one per module.
+UNIT_TESTS += \
+	# end of UNIT_TESTS
+
+# Each replays tests/corpus/<name of the program>/.
+FUZZ_TESTS += \
+	# end of FUZZ_TESTS
+
+# .c or .sh from here on.
+STRESS_TESTS += \
+	# end of STRESS_TESTS
+
+CRASH_TESTS += \
+	# end of CRASH_TESTS
+
+SYS_TESTS += \
+	# end of SYS_TESTS
+
+# Programs that are built with the tests but only run by hand.
+BENCH_PROGRAMS += \
+	# end of BENCH_PROGRAMS
+
+LINTS += \
+	# end of LINTS
