@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One shard's ring: reserve, fill, commit by publishers; copy and check by subscribers; close,
+ * reclaim and limit by the daemon. The protocol, its edges and why it is right: top of ring.c.
+ *
+ * Which calls may run at the same time, from any process:
+ *
+ *              reserve/commit  read  reclaim  close
+ *   reserve/c.       yes       yes     yes     yes     (one thread per ring_publisher)
+ *   read             yes       yes     yes     yes     (one thread per buffer)
+ *   reclaim          yes       yes     no      no      (the drain thread of the shard only)
+ */
+#ifndef SHM_RING_H
+#define SHM_RING_H
+
+#include "shm/region.h"
+#include "shm/record.h"
+
+/* Expected outcomes; the direct caller handles them and does not pass them on. */
+enum {
+	RING_E_FULL = 1,   /* no room below the limit now */
+	RING_E_CLOSED = 2, /* this ring has ended here; see ring_state() and the next generation */
+	RING_E_LAPPED = 3, /* the position is not in the ring any more: read it from disk */
+	RING_E_EMPTY = 4,  /* nothing finished at this position yet */
+	RING_E_SMALL = 5,  /* the buffer cannot take the next record; its span is returned */
+	RING_E_GARBAGE = 6, /* not a word a publisher writes; the daemon will mark the range */
+};
+
+/* A mapped ring. The constants are private copies, read once and checked when it was opened. */
+struct ring {
+	char *data; /* mapped twice: data[idx .. idx + len) is contiguous for every idx < len */
+	uint64_t len;
+	uint64_t mask;
+	struct layout_publish *publish;
+	struct layout_govern *govern; /* read-only unless access is REGION_DAEMON */
+	struct layout_wait *wait;
+	uint64_t first_pos;
+	uint32_t max_len;
+	uint32_t flags; /* GOVERN_F_* */
+	uint32_t crc_seed;
+	uint32_t generation;
+	uint32_t shard;
+	enum region_access access;
+	uint8_t stream_uuid[16];
+	pid_t pid; /* of the process that mapped it: the mapping is not inherited by fork */
+	uint32_t reserved;
+};
+
+/*
+ * Maps and checks the regions in `fds` (which stay the caller's). Heap object. -EBADMSG,
+ * -EPROTONOSUPPORT, -ENOMEM as region_map(). REGION_MONITOR maps publish and govern only.
+ */
+int ring_open(const struct region_fds *fds, enum region_access access, struct ring **ret_ring);
+struct ring *ring_close(struct ring *ring);
+
+static inline void *ring_at(const struct ring *ring, uint64_t pos)
+{
+	return ring->data + (pos & ring->mask);
+}
+
+/* enum govern_state of the ring; *ret_error (may be NULL) gets the errno of GOVERN_FAILED. */
+enum govern_state ring_state(const struct ring *ring, int *ret_error);
+/* Where a closed ring ends and its successor begins; only after ring_state() says so. */
+uint64_t ring_close_pos(const struct ring *ring);
+/* The next position to be reserved, clamped to what is possible: input from publishers. */
+uint64_t ring_tail(const struct ring *ring);
+uint64_t ring_reclaimed(const struct ring *ring);
+uint64_t ring_written(const struct ring *ring);
+uint64_t ring_durable(const struct ring *ring);
+
+/* One publisher of a ring: one thread, one slot. Embedded in its owner. */
+struct ring_publisher {
+	struct ring *ring;
+	struct layout_slot *slot;
+	uint64_t limit; /* cached; never above the govern page's */
+	uint64_t claim;
+	uint64_t records;
+	uint64_t bytes;
+	uint16_t owner;
+	bool fence; /* membarrier is not to be had: pay for a full fence at each commit */
+	uint8_t reserved[5];
+	int kick_fd; /* eventfd that wakes the shard's drain, not owned; -1 in tests */
+};
+
+/* Takes slot `owner` (given by the daemon). -EINVAL when there is no such slot. */
+int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uint16_t owner,
+			int kick_fd);
+
+/*
+ * Reserves record_span(len) bytes and stores the reserved word. len is exact, at least 32, at most
+ * ring->max_len (batches and padding: at most a quarter of the ring), checked by the caller.
+ * Returns 0 and the position; RING_E_FULL; RING_E_CLOSED (also when the ring was removed or has
+ * failed: ask ring_state()); -EBADMSG when the tail is nonsense.
+ */
+int ring_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos);
+
+/*
+ * Publishes what was reserved at pos: one release store of `word` (record_word(...)), then wakes
+ * whoever sleeps. n_records and the span of word are added to the slot's statistics. Returns 0, or
+ * RING_E_CLOSED when the ring was closed meanwhile: then the record counts if pos lies below
+ * ring_close_pos() or the successor holds a committed word at pos (see ring_word_at()).
+ */
+int ring_commit(struct ring_publisher *publisher, uint64_t pos, uint64_t word, uint32_t n_records);
+
+/* The commit word at pos now; 0 where the ring does not hold pos (below reclaimed, above limit). */
+uint64_t ring_word_at(const struct ring *ring, uint64_t pos);
+
+/*
+ * Copies a run of finished records that starts at pos (a record boundary) and ends at or below
+ * `upto` into buf[cap]; *ret_len gets its length in bytes, > 0 on 0. Take the run apart with
+ * record_word_is_done()/record_step()/record_parse() on the copy alone. Otherwise RING_E_EMPTY,
+ * RING_E_LAPPED, RING_E_CLOSED (pos has reached ring_close_pos()), RING_E_SMALL (*ret_len gets
+ * the span needed), RING_E_GARBAGE. *limit is the caller's cached limit, 0 at first.
+ */
+int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *limit, void *buf,
+	      uint64_t cap, uint64_t *ret_len);
+
+/*
+ * Zero-copy: the finished record at pos in place. The bytes may change under the caller until
+ * ring_still_valid() has said that the position was not reclaimed while it used them.
+ */
+int ring_peek(const struct ring *ring, uint64_t pos, uint64_t *limit, uint64_t *ret_word,
+	      const void **ret_bytes);
+bool ring_still_valid(const struct ring *ring, uint64_t pos);
+
+/*
+ * The first record boundary at or after pos in the ring, walked from the oldest one. Returns 0,
+ * RING_E_LAPPED when pos lies below what the ring holds, RING_E_EMPTY when pos is beyond the last
+ * finished record (then *ret_pos is the boundary after it).
+ */
+int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos);
+
+/* Wakes everybody that waits for this shard: subscribers by the doorbell. Any party with RW. */
+void ring_wake_subscribers(struct ring *ring);
+/* Kicks the shard's drain if it is asleep, or in any case when `always`. */
+void ring_kick_drain(struct ring_publisher *publisher, bool always);
+
+/* ---- the daemon's side (REGION_DAEMON, the shard's drain thread) ---- */
+
+/* Gives back ring memory below `upto` (a record boundary): reclaimed, zero, limit, wake. */
+void ring_reclaim(struct ring *ring, uint64_t upto);
+/* Raises the progress and wakes waiters; 0 leaves a value as it is. */
+void ring_progress(struct ring *ring, uint64_t written, uint64_t durable);
+/* Closes the tail: no reservation succeeds after it returns the final tail. */
+uint64_t ring_close_tail(struct ring *ring);
+/* Says where the ring ended and makes every publisher see it (membarrier). */
+void ring_set_succeeded(struct ring *ring, uint64_t close_pos);
+void ring_set_state(struct ring *ring, enum govern_state state, int error);
+
+#endif
