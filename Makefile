@@ -89,6 +89,8 @@ ALL_LDFLAGS = -pthread $($(VARIANT)_FLAGS) $(LDFLAGS)
 # Only shared memory and disk layouts are worth the noise of -Wconversion.
 $(B)/obj/shm/% $(B)/obj/persist/%: private folder_FLAGS := -Wconversion
 $(B)/tobj/shm/% $(B)/tobj/persist/%: private folder_FLAGS := -Wconversion
+# leat.h stays free of attributes: what of clientlib is exported, the map says.
+$(B)/obj/clientlib/% $(B)/tobj/clientlib/%: private folder_FLAGS := -fvisibility=default
 
 pc = $(or $(shell $(PKG_CONFIG) --libs $(1)),$(error \
 	pkg-config finds not all of: $(1); run tests/deps.sh))

@@ -30,4 +30,14 @@ BENCH_PROGRAMS += \
 	# end of BENCH_PROGRAMS
 
 LINTS += \
+	tests/lint_abi.sh \
+	tests/lint_format.sh \
+	tests/lint_layers.sh \
+	tests/lint_man.sh \
+	tests/lint_order.sh \
+	tests/lint_selftest.sh \
+	tests/lint_size.sh \
+	tests/lint_style.sh \
+	tests/lint_symbols.sh \
+	tests/lint_text.sh \
 	# end of LINTS

@@ -34,5 +34,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 echo "deps.sh: installing$missing"
 apt-get update -q
-# shellcheck disable=SC2086
 $install -q
