@@ -29,7 +29,7 @@ enum {
 	LAYOUT_LINE = 128,           /* two cache lines: the adjacent-line prefetcher */
 	LAYOUT_PUBLISHER_SLOTS = 256, /* of one shard, at the same time */
 	LAYOUT_PUBLISH_LEN = 36864,
-	LAYOUT_GOVERN_LEN = 4096,
+	LAYOUT_GOVERN_LEN = 12288,
 	LAYOUT_WAIT_LEN = 4096,
 };
 
@@ -126,6 +126,22 @@ struct layout_counters {
 	uint64_t reserved;
 };
 
+enum layout_owner_state {
+	OWNER_FREE = 0,
+	OWNER_TAKEN = 1,
+	OWNER_DEAD = 2, /* its process is gone; free again once the drain has passed dead_tail */
+};
+
+/* To whom the daemon gave a publisher slot; survives the daemon's restart. */
+struct layout_owner {
+	_Atomic uint32_t state; /* enum layout_owner_state */
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t publisher;  /* id, in the records */
+	uint64_t start_time; /* of the process, field 22 of /proc/PID/stat: pids are reused */
+	uint64_t dead_tail;
+};
+
 struct layout_govern {
 	struct layout_header header;
 	/* line 1 */
@@ -165,7 +181,9 @@ struct layout_govern {
 	uint64_t reserved7[12];
 	/* line 8 */
 	struct layout_counters counters;
-	uint8_t reserved8[LAYOUT_GOVERN_LEN - 128 * 9];
+	uint8_t reserved8[4096 - 128 * 9];
+	/* bytes 4096 on */
+	struct layout_owner owners[LAYOUT_PUBLISHER_SLOTS];
 };
 
 struct layout_wait {
@@ -220,7 +238,14 @@ _Static_assert(offsetof(struct layout_counters, segments) == 96, "layout_counter
 _Static_assert(offsetof(struct layout_counters, latest_ns) == 104, "layout_counters.latest_ns 104 8");
 _Static_assert(offsetof(struct layout_counters, successors) == 112, "layout_counters.successors 112 8");
 _Static_assert(offsetof(struct layout_counters, reserved) == 120, "layout_counters.reserved 120 8");
-_Static_assert(sizeof(struct layout_govern) == 4096, "layout_govern size 4096");
+_Static_assert(sizeof(struct layout_owner) == 32, "layout_owner size 32");
+_Static_assert(offsetof(struct layout_owner, state) == 0, "layout_owner.state 0 4");
+_Static_assert(offsetof(struct layout_owner, pid) == 4, "layout_owner.pid 4 4");
+_Static_assert(offsetof(struct layout_owner, uid) == 8, "layout_owner.uid 8 4");
+_Static_assert(offsetof(struct layout_owner, publisher) == 12, "layout_owner.publisher 12 4");
+_Static_assert(offsetof(struct layout_owner, start_time) == 16, "layout_owner.start_time 16 8");
+_Static_assert(offsetof(struct layout_owner, dead_tail) == 24, "layout_owner.dead_tail 24 8");
+_Static_assert(sizeof(struct layout_govern) == 12288, "layout_govern size 12288");
 _Static_assert(offsetof(struct layout_govern, header) == 0, "layout_govern.header 0 128");
 _Static_assert(offsetof(struct layout_govern, limit) == 128, "layout_govern.limit 128 8");
 _Static_assert(offsetof(struct layout_govern, limit_bell) == 136, "layout_govern.limit_bell 136 4");
@@ -252,6 +277,7 @@ _Static_assert(offsetof(struct layout_govern, n_slots) == 924, "layout_govern.n_
 _Static_assert(offsetof(struct layout_govern, reserved7) == 928, "layout_govern.reserved7 928 96");
 _Static_assert(offsetof(struct layout_govern, counters) == 1024, "layout_govern.counters 1024 128");
 _Static_assert(offsetof(struct layout_govern, reserved8) == 1152, "layout_govern.reserved8 1152 2944");
+_Static_assert(offsetof(struct layout_govern, owners) == 4096, "layout_govern.owners 4096 8192");
 _Static_assert(sizeof(struct layout_wait) == 4096, "layout_wait size 4096");
 _Static_assert(offsetof(struct layout_wait, header) == 0, "layout_wait.header 0 128");
 _Static_assert(offsetof(struct layout_wait, n_sleepers) == 128, "layout_wait.n_sleepers 128 4");

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The drain threads: one for each NUMA node, each serving many shards. A thread walks its shards
+ * (an RCU list), drains what is committed, hands writes to persist/io, frees ring memory, buries
+ * the dead, and sleeps in epoll when there is nothing to do.
+ */
+#ifndef DAEMON_DRAIN_H
+#define DAEMON_DRAIN_H
+
+#include <stdint.h>
+
+struct drain;
+struct shard;
+
+struct drain_options {
+	int node;	  /* NUMA node whose CPUs the thread runs on, -1 = any */
+	int notify_fd;	  /* eventfd written when a shard has stopped or a segment was closed */
+	int force_threads; /* disk work by threads even where io_uring works */
+	/* Called on the thread before it starts: binds it to its node (placement.c). NULL ok. */
+	void (*bind)(int node);
+};
+
+int drain_start(const struct drain_options *options, struct drain **ret_drain);
+/* Stops the thread; every shard must have been removed. */
+struct drain *drain_stop(struct drain *drain);
+/* Control thread: the drain begins to serve the shard. */
+void drain_add(struct drain *drain, struct shard *shard);
+/* Control thread: after shard_stopped(); waits for an RCU grace period. Then shard_free(). */
+void drain_remove(struct drain *drain, struct shard *shard);
+/* CLOCK_MONOTONIC of the thread's last pass: the watchdog looks at it. */
+uint64_t drain_last_pass_ns(const struct drain *drain);
+/* "io_uring" or "threads". */
+const char *drain_io_name(const struct drain *drain);
+int drain_node(const struct drain *drain);
+
+#endif
