@@ -95,7 +95,7 @@ $(B)/obj/clientlib/% $(B)/tobj/clientlib/%: private folder_FLAGS := -fvisibility
 pc = $(or $(shell $(PKG_CONFIG) --libs $(1)),$(error \
 	pkg-config finds not all of: $(1); run tests/deps.sh))
 client_LIBS = $(call pc,jansson libxxhash)
-daemon_LIBS = $(call pc,liburcu-memb numa sqlite3 jansson libsystemd liburing)
+daemon_LIBS = $(call pc,liburcu-memb liburcu-cds numa sqlite3 jansson libsystemd liburing)
 persist_LIBS = $(call pc,liburing)
 tools_LIBS = $(call pc,jansson libxxhash liburing) -lm
 check_LIBS = $(call pc,check)
@@ -131,7 +131,11 @@ $(B)/tobj/%.o: %.c Makefile $(flags_file)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -DLEAT_TESTPOINTS=1 $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-make_archive = $(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+define make_archive
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+endef
 
 $(B)/lib/shm.a: $(call obj,$(SHM_SRCS)) shm/build.mk
 $(B)/lib/persist.a: $(call obj,$(PERSIST_SRCS)) persist/build.mk
@@ -142,9 +146,9 @@ $(B)/tlib/clientlib.a: $(call tobj,$(CLIENTLIB_SRCS)) clientlib/build.mk
 $(B)/tlib/tools.a: $(call tobj,$(filter-out tools/leat.c,$(TOOLS_SRCS))) tools/build.mk
 $(B)/tlib/helper.a: $(call tobj,$(TEST_HELPER_SRCS)) tests/build.mk
 $(B)/tlib/fuzz_main.a: $(call tobj,tests/fuzz_main.c)
-$(B)/lib/%.a $(B)/tlib/%.a:
-	$(call say,AR,$@)
-	$(Q)mkdir -p $(@D)
+$(B)/lib/%.a:
+	$(make_archive)
+$(B)/tlib/%.a:
 	$(make_archive)
 
 # ---- products ---------------------------------------------------------------
