@@ -23,6 +23,7 @@ CRASH_TESTS += \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \
+	tests/sys_systemd_unit.sh \
 	# end of SYS_TESTS
 
 # Programs that are built with the tests but only run by hand.

@@ -12,8 +12,8 @@ awk '
 # Glob-free patterns: a regular expression of what a folder may include of ours.
 BEGIN {
 	ours["shm"] = "^shm/"
-	ours["persist"] = "^(persist/|shm/(base|record|testpoint)\\.h$)"
-	ours["clientlib"] = "^(clientlib/|shm/|persist/(format|reader|crc32c)\\.h$)"
+	ours["persist"] = "^(persist/|shm/(base|record|crc32c|testpoint)\\.h$)"
+	ours["clientlib"] = "^(clientlib/|shm/|persist/(format|reader)\\.h$)"
 	ours["daemon"] = "^(daemon/|shm/|persist/)"
 	ours["tools"] = "^(tools/|clientlib/leat\\.h$)"
 	formats = "^(shm/(record|base|layout)\\.h|persist/[a-z0-9_]+\\.h)$"
