@@ -28,7 +28,8 @@ uint64_t clock_ns(const struct layout_govern *govern);
 /* The daemon's side: what it knows of the TSC of this machine. Embedded, one owner thread. */
 struct clock_source {
 	uint64_t tsc_base;
-	uint64_t ns_base;
+	uint64_t ns_base; /* as published at tsc_base */
+	uint64_t ns_real; /* CLOCK_REALTIME at tsc_base */
 	uint64_t mult; /* nanoseconds per tick, 32.32 fixed point; 0 = not measured yet */
 	uint32_t mode; /* CLOCK_MODE_* */
 	uint32_t reserved;

@@ -68,6 +68,9 @@ uint64_t ring_reclaimed(const struct ring *ring);
 uint64_t ring_written(const struct ring *ring);
 uint64_t ring_durable(const struct ring *ring);
 
+/* A bell's value (limit_bell, ack_bell), to be read before what it tells of, then slept on. */
+uint32_t ring_bell(const _Atomic uint32_t *bell);
+
 /* One publisher of a ring: one thread, one slot. Embedded in its owner. */
 struct ring_publisher {
 	struct ring *ring;
@@ -110,7 +113,9 @@ uint64_t ring_word_at(const struct ring *ring, uint64_t pos);
  * `upto` into buf[cap]; *ret_len gets its length in bytes, > 0 on 0. Take the run apart with
  * record_word_is_done()/record_step()/record_parse() on the copy alone. Otherwise RING_E_EMPTY,
  * RING_E_LAPPED, RING_E_CLOSED (pos has reached ring_close_pos()), RING_E_SMALL (*ret_len gets
- * the span needed), RING_E_GARBAGE. *limit is the caller's cached limit, 0 at first.
+ * the span needed), RING_E_GARBAGE. *limit is the caller's cached limit, 0 at first. Of padding,
+ * tombstones and damage only the 32-byte header is copied, and they end the run: step over them by
+ * record_step(), which may lead beyond *ret_len.
  */
 int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *limit, void *buf,
 	      uint64_t cap, uint64_t *ret_len);
@@ -141,6 +146,12 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always);
 void ring_reclaim(struct ring *ring, uint64_t upto);
 /* Raises the progress and wakes waiters; 0 leaves a value as it is. */
 void ring_progress(struct ring *ring, uint64_t written, uint64_t durable);
+/* The drain is about to sleep: after this for each of its rings it calls membarrier_sync() once,
+ * looks at every ring once more, and sleeps on the kick fds. */
+void ring_drain_sleeps(struct ring *ring);
+void ring_drain_wakes(struct ring *ring);
+/* The same reservation word as publishers see it, for the drain: publish.A. */
+uint64_t ring_drain_word(const struct ring *ring, uint64_t pos);
 /* Closes the tail: no reservation succeeds after it returns the final tail. */
 uint64_t ring_close_tail(struct ring *ring);
 /* Says where the ring ended and makes every publisher see it (membarrier). */

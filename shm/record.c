@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/record.h"
+
+#include "shm/crc32c.h"
+
+uint32_t record_crc_seed(const uint8_t stream_uuid[16], uint32_t shard)
+{
+	return crc32c(crc32c(0, stream_uuid, 16), &shard, sizeof(shard));
+}
+
+uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *bytes)
+{
+	const char *p = bytes;
+	uint32_t len = RECORD_HEADER_LEN;
+	struct {
+		uint64_t pos;
+		uint64_t word;
+		uint64_t timestamp_ns;
+		uint64_t publisher_sequence;
+		uint32_t key_headers_len;
+	} __attribute__((packed)) head = { .pos = pos, .word = word };
+
+	/* The header's own checksum is left out, so what is covered of it is gathered first. */
+	memcpy(&head.timestamp_ns, p + 8, 8);
+	memcpy(&head.publisher_sequence, p + 24, 8);
+	memcpy(&head.key_headers_len, p + 20, 4);
+	if (record_word_kind(word) == RECORD_COMMITTED)
+		len = record_word_len(word);
+	return crc32c(crc32c(seed, &head, sizeof(head)), p + RECORD_HEADER_LEN,
+		      len - RECORD_HEADER_LEN);
+}
+
+int record_headers_next(const void *headers, uint32_t headers_len, uint32_t *off,
+			struct record_field *ret_field)
+{
+	const char *p = headers;
+	uint32_t at = *off;
+	struct record_field field;
+
+	if (at == headers_len)
+		return 0;
+	if (at > headers_len || headers_len - at < 4)
+		return -EBADMSG;
+	memcpy(&field.name_len, p + at, 2);
+	memcpy(&field.value_len, p + at + 2, 2);
+	at += 4;
+	if (headers_len - at < (uint32_t)field.name_len + field.value_len)
+		return -EBADMSG;
+	field.name = p + at;
+	field.value = p + at + field.name_len;
+	*off = at + field.name_len + field.value_len;
+	*ret_field = field;
+	return 1;
+}

@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ring of one shard.
+ *
+ * Positions are addresses of an endless log; a position's place in memory is its low bits. Three
+ * numbers move, always upwards: `reclaimed` <= everything readable < tail <= `limit`. Publishers
+ * move the tail by compare-and-swap; only the daemon moves the other two.
+ *
+ * A record's first 8 bytes are its commit word. Memory in [tail, limit) is zero, so the word of
+ * something reserved but not yet marked reads 0. A header is looked at only below `limit`: above
+ * it the previous lap is still there.
+ *
+ *   publisher                            who it meets
+ *   claim = odd                          orphan.c: "somebody may own a hole"
+ *   tail: CAS t -> t + span              other publishers; the drain
+ *   word at t = reserved(owner, span)    orphan.c: "now I know whose it is"
+ *   claim = even
+ *   content
+ *   word at t = committed                subscribers, the drain
+ *   look at attention and n_sleepers     the drain and subscribers going to sleep; a closing ring
+ *
+ * Death before the tail's CAS leaves nothing, between CAS and word a hole of zeros (orphan.c),
+ * after the word a reservation whose owner and length are known. Each becomes a tombstone.
+ *
+ * Subscribers copy first and ask afterwards, as under a sequence lock: a copy counts only if
+ * `reclaimed` had not passed its start, and only up to `close_pos` once the ring is closed.
+ *
+ * Closing: the tail gets its closed bit, so no CAS succeeds any more. When every reservation
+ * below is resolved, or the claim time-out has passed, the daemon says where the ring ends
+ * (close_pos), raises `attention`, passes a barrier through every publisher (membarrier), and only
+ * then decides what each unresolved record is; what is good goes into the successor at the same
+ * positions. A publisher looks at `attention` after its commit store: either its store came
+ * before the barrier, then the daemon saw it, or after, then the publisher sees the closing and
+ * asks the successor what became of its record. The fast path pays a load for it.
+ *
+ * Edges. R is the releasing, A the acquiring side.
+ *
+ * | edge | release sites | acquire sites | what is ordered | what breaks without | shown by |
+ * |---|---|---|---|---|---|
+ * | publish | ring_commit, orphan_bury | ring_word_load | content before its commit word | readers copy bytes not yet written | model ring |
+ * | claim | ring_reserve | orphan_step | odd before the tail's CAS, word before even | a live publisher's reservation is buried | model ring |
+ * | tail | ring_reserve, ring_close_tail | ring_reserve, ring_tail, orphan_step | claims before the tail they moved | as claim | model ring |
+ * | limit | ring_reclaim | ring_reserve, ring_limit | zeros before the limit that frees them | a previous lap's words are taken for records | model ring |
+ * | reclaim | ring_reclaim | ring_lapped, ring_reclaimed | reclaimed before the zeros; the copy before the check | a torn copy is delivered | model ring |
+ * | progress | ring_progress | ring_written, ring_durable | the disk's answer before the position | acknowledged before it is true | sys tests |
+ * | sleep | wait_announce, wait_barrier | ring_commit, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep |
+ * | kick | ring_drain_sleeps | ring_commit, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
+ * | close | ring_set_succeeded, ring_set_state | ring_commit, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close |
+ * | bell | ring_reclaim, ring_progress, ring_wake_subscribers | wait_announce, ring_bell | what changed before the bell | a waiter misses a change | model sleep |
+ * | ready | region_init_pages | region_check_page | the page before its ready word | a half-made ring is used | test_shm_region |
+ * | clock | clock_publish | clock_ns | the conversion inside its sequence | two conversions are mixed | test_shm_clock |
+ *
+ * The argument for each non-obvious one stands at its sites.
+ */
+#include "shm/ring.h"
+
+#include <limits.h>
+
+#include "shm/testpoint.h"
+#include "shm/wait.h"
+
+/* ---- opening ---- */
+
+static int ring_check_govern(const struct layout_govern *govern, struct ring *ring)
+{
+	uint64_t len = govern->ring_len;
+
+	ring->len = len;
+	ring->mask = len - 1;
+	ring->first_pos = govern->first_pos;
+	ring->max_len = govern->max_len;
+	ring->flags = govern->flags;
+	ring->crc_seed = govern->crc_seed;
+	ring->generation = govern->header.generation;
+	ring->shard = govern->header.shard;
+	memcpy(ring->stream_uuid, govern->header.stream_uuid, sizeof(ring->stream_uuid));
+	if (len < LAYOUT_RING_MIN || !is_power_of_two(len) || len > LAYOUT_POS_END ||
+	    ring->max_len < RECORD_HEADER_LEN || ring->max_len > region_max_len(len) ||
+	    ring->first_pos % RECORD_ALIGN != 0 || ring->first_pos >= LAYOUT_POS_END ||
+	    govern->n_slots != LAYOUT_PUBLISHER_SLOTS)
+		return -EBADMSG;
+	return 0;
+}
+
+static int ring_map_pages(const struct region_fds *fds, enum region_access access,
+			  struct ring *ring)
+{
+	struct region region;
+	int r = region_map(fds->fd[REGION_GOVERN], REGION_GOVERN, access, 0, &region);
+
+	if (r < 0)
+		return r;
+	ring->govern = region.base;
+	r = ring_check_govern(ring->govern, ring);
+	if (r < 0)
+		return r;
+	r = region_map(fds->fd[REGION_PUBLISH], REGION_PUBLISH, access, 0, &region);
+	if (r < 0)
+		return r;
+	ring->publish = region.base;
+	if (access == REGION_MONITOR)
+		return 0;
+	r = region_map(fds->fd[REGION_WAIT], REGION_WAIT, access, 0, &region);
+	if (r < 0)
+		return r;
+	ring->wait = region.base;
+	r = region_map(fds->fd[REGION_RING], REGION_RING, access, ring->len, &region);
+	if (r < 0)
+		return r;
+	ring->data = region.base;
+	return 0;
+}
+
+int ring_open(const struct region_fds *fds, enum region_access access, struct ring **ret_ring)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	int r;
+
+	if (!ring)
+		return -ENOMEM;
+	ring->access = access;
+	ring->pid = getpid();
+	r = ring_map_pages(fds, access, ring);
+	if (r < 0) {
+		ring_close(ring);
+		return r;
+	}
+	*ret_ring = ring;
+	return 0;
+}
+
+static void ring_unmap_page(void *page, uint64_t len, enum region_kind kind)
+{
+	struct region region = { .base = page, .len = len };
+
+	region_unmap(&region, kind);
+}
+
+struct ring *ring_close(struct ring *ring)
+{
+	if (!ring)
+		return NULL;
+	/* In a forked child nothing is mapped there any more, or something else is. */
+	if (ring->pid == getpid()) {
+		ring_unmap_page(ring->data, ring->len, REGION_RING);
+		ring_unmap_page(ring->publish, sizeof(*ring->publish), REGION_PUBLISH);
+		ring_unmap_page(ring->wait, sizeof(*ring->wait), REGION_WAIT);
+		ring_unmap_page(ring->govern, sizeof(*ring->govern), REGION_GOVERN);
+	}
+	free(ring);
+	return NULL;
+}
+
+/* ---- what the pages say ---- */
+
+static _Atomic uint64_t *ring_word(const struct ring *ring, uint64_t pos)
+{
+	return (_Atomic uint64_t *)ring_at(ring, pos);
+}
+
+static uint64_t ring_word_load(const struct ring *ring, uint64_t pos)
+{
+	/* MO(publish.A) pairs with publish.R in ring_commit(): whoever sees a finished word sees
+	 * the content that was stored before it. */
+	return load_acquire(ring_word(ring, pos));
+}
+
+static uint64_t ring_limit(const struct ring *ring)
+{
+	/* MO(limit.A) pairs with limit.R in ring_reclaim(): below the limit the previous lap has
+	 * been zeroed. */
+	return load_acquire(&ring->govern->limit);
+}
+
+uint64_t ring_reclaimed(const struct ring *ring)
+{
+	/* MO(reclaim.A) pairs with reclaim.R in ring_reclaim(). */
+	return load_acquire(&ring->govern->reclaimed);
+}
+
+/* To be asked after a copy that began at pos: was it overwritten meanwhile? */
+static bool ring_lapped(const struct ring *ring, uint64_t pos)
+{
+	/* MO(reclaim.A) pairs with reclaim.R in ring_reclaim(): the copy's loads before the check.
+	 * If a load saw a zero or a later lap, this load sees that reclaimed has passed. */
+	fence_acquire();
+	return load_relaxed(&ring->govern->reclaimed) > pos;
+}
+
+uint64_t ring_written(const struct ring *ring)
+{
+	/* MO(progress.A) pairs with progress.R in ring_progress(). */
+	return load_acquire(&ring->govern->written);
+}
+
+uint64_t ring_durable(const struct ring *ring)
+{
+	/* MO(progress.A) pairs with progress.R in ring_progress(). */
+	return load_acquire(&ring->govern->durable);
+}
+
+uint32_t ring_bell(const _Atomic uint32_t *bell)
+{
+	/* MO(bell.A) pairs with bell.R in ring_reclaim() and ring_progress(): the bell before what
+	 * it tells of; if that changes afterwards, the sleep on the old bell returns at once. */
+	return load_acquire(bell);
+}
+
+enum govern_state ring_state(const struct ring *ring, int *ret_error)
+{
+	/* MO(close.A) pairs with close.R in ring_set_succeeded(): the state before close_pos. */
+	uint32_t state = load_acquire(&ring->govern->state);
+
+	if (ret_error)
+		*ret_error = load_relaxed(&ring->govern->error);
+	return (enum govern_state)state;
+}
+
+uint64_t ring_close_pos(const struct ring *ring)
+{
+	return load_relaxed(&ring->govern->close_pos);
+}
+
+uint64_t ring_tail(const struct ring *ring)
+{
+	/* MO(tail.A) pairs with tail.R in ring_reserve(). */
+	uint64_t tail = load_acquire(&ring->publish->tail) & ~(uint64_t)(RECORD_ALIGN - 1);
+	uint64_t limit = ring_limit(ring);
+
+	/* Publishers write it, so it may be anything: it cannot be outside of these. */
+	if (tail > limit)
+		return limit;
+	return max_u64(tail, ring_reclaimed(ring));
+}
+
+/* ---- publishing ---- */
+
+int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uint16_t owner,
+			int kick_fd)
+{
+	struct layout_slot *slot;
+	uint64_t claim;
+
+	if (owner >= LAYOUT_PUBLISHER_SLOTS || ring->access == REGION_SUBSCRIBER ||
+	    ring->access == REGION_MONITOR)
+		return -EINVAL;
+	slot = &ring->publish->slots[owner];
+	/* Whoever had the slot before may have died between odd and even. */
+	claim = (load_relaxed(&slot->claim) + 1) & ~UINT64_C(1);
+	store_relaxed(&slot->claim, claim);
+	*publisher = (struct ring_publisher){
+		.ring = ring,
+		.slot = slot,
+		.claim = claim,
+		.records = load_relaxed(&slot->records),
+		.bytes = load_relaxed(&slot->bytes),
+		.owner = owner,
+		.fence = !membarrier_register(),
+		.kick_fd = kick_fd,
+	};
+	return 0;
+}
+
+/* Moves the tail on by span; the cached limit is renewed when it is reached. */
+static int ring_move_tail(struct ring_publisher *publisher, uint64_t span, uint64_t *ret_pos)
+{
+	struct ring *ring = publisher->ring;
+	uint64_t tail = load_relaxed(&ring->publish->tail);
+
+	for (;;) {
+		if (unlikely(tail & (RECORD_ALIGN - 1)))
+			return tail & LAYOUT_TAIL_CLOSED ? RING_E_CLOSED : -EBADMSG;
+		if (unlikely(tail > LAYOUT_POS_END))
+			return -EBADMSG;
+		if (unlikely(tail + span > publisher->limit)) {
+			publisher->limit = ring_limit(ring);
+			if (tail + span > publisher->limit)
+				return RING_E_FULL;
+		}
+		/* MO(tail.R) pairs with tail.A in orphan_step(): whoever reads this tail sees that
+		 * the claim is odd. MO(tail.A): and the claims behind the tails before it. */
+		if (likely(cas_acq_rel(&ring->publish->tail, &tail, tail + span)))
+			break;
+	}
+	*ret_pos = tail;
+	return 0;
+}
+
+int ring_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos)
+{
+	uint64_t span = record_span(len);
+	uint64_t pos;
+	int r;
+
+	/* MO(claim.R) pairs with claim.A in orphan_step(): odd before the tail moves (its CAS
+	 * releases), so a hole below a tail always has an odd claim beside it. */
+	store_release(&publisher->slot->claim, publisher->claim + 1);
+	TESTPOINT("reserve-claimed");
+	r = ring_move_tail(publisher, span, &pos);
+	TESTPOINT("reserve-moved");
+	if (likely(r == 0)) {
+		store_relaxed(ring_word(publisher->ring, pos),
+			      record_word(RECORD_RESERVED, len, publisher->owner, 0));
+		TESTPOINT("reserve-marked");
+		/* MO(claim.R) the word before any content: orphan_step() looks at the word again
+		 * after it has seen something behind it, and must then find the length. */
+		fence_release();
+	}
+	publisher->claim += 2;
+	/* MO(claim.R) pairs with claim.A in orphan_step(): the word before the even claim. */
+	store_release(&publisher->slot->claim, publisher->claim);
+	if (likely(r == 0))
+		*ret_pos = pos;
+	TESTPOINT("reserve-done");
+	return r;
+}
+
+static void ring_wake_one(struct ring *ring)
+{
+	/* MO(sleep.A) pairs with sleep.R in wait_announce(): one publisher takes all the
+	 * announcements, and sees each sleeper's bell as it was before. */
+	if (xchg_acq_rel(&ring->wait->n_sleepers, 0) == 0)
+		return;
+	/* MO(bell.R) pairs with bell.A in wait_announce(): the record before the bell. */
+	fetch_add_acq_rel(&ring->publish->doorbell, 1);
+	/* One is enough: who is woken wakes two others, see wait_sleep(). */
+	wait_futex_wake(&ring->publish->doorbell, 1);
+}
+
+void ring_wake_subscribers(struct ring *ring)
+{
+	store_relaxed(&ring->wait->n_sleepers, 0);
+	/* MO(bell.R) pairs with bell.A in wait_announce(). */
+	fetch_add_acq_rel(&ring->publish->doorbell, 1);
+	wait_futex_wake(&ring->publish->doorbell, INT_MAX);
+}
+
+void ring_kick_drain(struct ring_publisher *publisher, bool always)
+{
+	static const uint64_t one = 1;
+	struct ring *ring = publisher->ring;
+
+	if (publisher->kick_fd < 0)
+		return;
+	/* MO(kick.A) pairs with kick.R in ring_drain_sleeps(): of all who find the drain asleep
+	 * one pays for the system call. */
+	if (xchg_acq_rel(&ring->publish->drain_kicked, 1) == 0 || always)
+		(void)!write(publisher->kick_fd, &one, sizeof(one));
+}
+
+/* Somebody wants to be told, or the ring is closing. */
+static __attribute__((noinline)) int ring_commit_attend(struct ring_publisher *publisher,
+							uint32_t attention, uint32_t sleepers)
+{
+	if (sleepers)
+		ring_wake_one(publisher->ring);
+	if (attention & GOVERN_DRAIN_ASLEEP)
+		ring_kick_drain(publisher, false);
+	return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;
+}
+
+int ring_commit(struct ring_publisher *publisher, uint64_t pos, uint64_t word, uint32_t n_records)
+{
+	struct ring *ring = publisher->ring;
+	uint32_t attention, sleepers;
+
+	TESTPOINT("commit-filled");
+	/* MO(publish.R) pairs with publish.A in ring_word_load(): the content before its word. */
+	store_release(ring_word(ring, pos), word);
+	TESTPOINT("commit-stored");
+	publisher->records += n_records;
+	publisher->bytes += record_span(record_word_len(word));
+	store_relaxed(&publisher->slot->records, publisher->records);
+	store_relaxed(&publisher->slot->bytes, publisher->bytes);
+	/* MO(sleep.A) MO(kick.A) MO(close.A) the store above before the loads below. Only the
+	 * compiler is held: the other sides (wait_barrier(), ring_drain_sleeps(),
+	 * ring_set_succeeded()) make this processor pass a full barrier between their store and
+	 * their look at the ring, so either they see the word or these loads see their store. */
+	if (unlikely(publisher->fence))
+		fence_full();
+	else
+		fence_compiler();
+	attention = load_relaxed(&ring->govern->attention);
+	sleepers = load_relaxed(&ring->wait->n_sleepers);
+	if (likely((attention | sleepers) == 0))
+		return 0;
+	return ring_commit_attend(publisher, attention, sleepers);
+}
+
+/* ---- reading ---- */
+
+uint64_t ring_word_at(const struct ring *ring, uint64_t pos)
+{
+	uint64_t word;
+
+	if (pos % RECORD_ALIGN != 0 || pos >= ring_limit(ring) || pos < ring_reclaimed(ring))
+		return 0;
+	word = ring_word_load(ring, pos);
+	return ring_lapped(ring, pos) ? 0 : word;
+}
+
+/* How far a run goes, and why it goes no further (0 = the buffer or `upto`). */
+struct ring_run {
+	uint64_t copy_end; /* position up to which bytes are wanted */
+	uint64_t need;	   /* span of a record that alone exceeds the buffer */
+	int stop;
+};
+
+/* Steps from word to word; bounded by the buffer, since every step takes at least 32 bytes. */
+static struct ring_run ring_walk(const struct ring *ring, uint64_t pos, uint64_t upto,
+				 uint64_t *limit, uint64_t cap)
+{
+	struct ring_run run = { .copy_end = pos };
+	uint64_t at = pos;
+
+	while (at < upto) {
+		uint64_t word, step;
+		enum record_kind kind;
+
+		if (at >= *limit) {
+			*limit = ring_limit(ring);
+			if (at >= *limit) {
+				run.stop = RING_E_EMPTY;
+				break;
+			}
+		}
+		word = ring_word_load(ring, at);
+		kind = record_word_kind(word);
+		if (word == 0 || kind == RECORD_RESERVED) {
+			run.stop = RING_E_EMPTY;
+			break;
+		}
+		if (!record_word_is_done(word, ring->max_len, ring->len)) {
+			run.stop = RING_E_GARBAGE;
+			break;
+		}
+		step = kind == RECORD_COMMITTED ? record_step(word) : RECORD_HEADER_LEN;
+		if (at + step > upto)
+			break;
+		if (at + step - pos > cap) {
+			run.need = at == pos ? step : 0;
+			break;
+		}
+		at += step;
+		run.copy_end = at;
+		if (kind != RECORD_COMMITTED && kind != RECORD_BATCH)
+			break;
+	}
+	return run;
+}
+
+#if defined(__SANITIZE_THREAD__)
+/* The copy races by design and is checked afterwards; the race detector cannot know that. */
+__attribute__((no_sanitize("thread"), noinline)) static void ring_copy(void *to, const void *from,
+									uint64_t len)
+{
+	const volatile uint64_t *src = from;
+	volatile uint64_t *dst = to;
+
+	for (uint64_t i = 0; i < len / 8; i++)
+		dst[i] = src[i];
+}
+#else
+static inline void ring_copy(void *to, const void *from, uint64_t len)
+{
+	memcpy(to, from, len);
+}
+#endif
+
+int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *limit, void *buf,
+	      uint64_t cap, uint64_t *ret_len)
+{
+	/* Twice at most: the second time up to where a ring that closed meanwhile ends. */
+	for (int i = 0; i < 2; i++) {
+		struct ring_run run;
+		uint64_t close_pos;
+
+		if (pos < ring_reclaimed(ring))
+			return RING_E_LAPPED;
+		run = ring_walk(ring, pos, upto, limit, min_u64(cap, ring->len));
+		ring_copy(buf, ring_at(ring, pos), run.copy_end - pos);
+		if (ring_lapped(ring, pos))
+			return RING_E_LAPPED;
+		/* MO(close.A) pairs with close.R in ring_set_succeeded(): a word stored after the
+		 * closing was decided is seen only together with the closing. */
+		if (load_acquire(&ring->govern->state) == GOVERN_SUCCEEDED) {
+			close_pos = ring_close_pos(ring);
+			if (pos >= close_pos)
+				return RING_E_CLOSED;
+			if (run.copy_end > close_pos) {
+				upto = min_u64(upto, close_pos);
+				continue;
+			}
+		}
+		if (run.copy_end > pos) {
+			*ret_len = run.copy_end - pos;
+			return 0;
+		}
+		if (run.need) {
+			*ret_len = run.need;
+			return RING_E_SMALL;
+		}
+		return run.stop ? run.stop : RING_E_EMPTY;
+	}
+	return RING_E_EMPTY;
+}
+
+int ring_peek(const struct ring *ring, uint64_t pos, uint64_t *limit, uint64_t *ret_word,
+	      const void **ret_bytes)
+{
+	uint64_t word;
+
+	if (pos < ring_reclaimed(ring))
+		return RING_E_LAPPED;
+	if (pos >= *limit) {
+		*limit = ring_limit(ring);
+		if (pos >= *limit)
+			return RING_E_EMPTY;
+	}
+	word = ring_word_load(ring, pos);
+	if (!ring_still_valid(ring, pos))
+		return pos < ring_reclaimed(ring) ? RING_E_LAPPED : RING_E_CLOSED;
+	if (word == 0 || record_word_kind(word) == RECORD_RESERVED)
+		return RING_E_EMPTY;
+	if (!record_word_is_done(word, ring->max_len, ring->len))
+		return RING_E_GARBAGE;
+	*ret_word = word;
+	*ret_bytes = ring_at(ring, pos);
+	return 0;
+}
+
+bool ring_still_valid(const struct ring *ring, uint64_t pos)
+{
+	if (ring_lapped(ring, pos))
+		return false;
+	/* MO(close.A) as in ring_read(). */
+	return load_acquire(&ring->govern->state) != GOVERN_SUCCEEDED ||
+	       pos < ring_close_pos(ring);
+}
+
+int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos)
+{
+	uint64_t at = ring_reclaimed(ring);
+	uint64_t limit = ring_limit(ring);
+
+	if (pos < at)
+		return RING_E_LAPPED;
+	while (at < pos) {
+		uint64_t word = at < limit ? ring_word_load(ring, at) : 0;
+
+		if (ring_lapped(ring, at)) {
+			/* The oldest boundary moved on: begin again from there, or give up. */
+			at = ring_reclaimed(ring);
+			limit = ring_limit(ring);
+			if (pos < at)
+				return RING_E_LAPPED;
+			continue;
+		}
+		if (!record_word_is_done(word, ring->max_len, ring->len)) {
+			*ret_pos = at;
+			return RING_E_EMPTY;
+		}
+		at += record_step(word);
+	}
+	*ret_pos = at;
+	return 0;
+}
+
+/* ---- the daemon ---- */
+
+#if defined(__SANITIZE_THREAD__)
+__attribute__((no_sanitize("thread"), noinline)) static void ring_zero(void *at, uint64_t len)
+{
+	volatile uint64_t *p = at;
+
+	for (uint64_t i = 0; i < len / 8; i++)
+		p[i] = 0;
+}
+#else
+static inline void ring_zero(void *at, uint64_t len)
+{
+	memset(at, 0, len);
+}
+#endif
+
+void ring_reclaim(struct ring *ring, uint64_t upto)
+{
+	struct layout_govern *govern = ring->govern;
+	uint64_t from = load_relaxed(&govern->reclaimed);
+
+	if (upto <= from || upto - from > ring->len)
+		return;
+	/* MO(reclaim.R) pairs with reclaim.A in ring_lapped(): reclaimed before the zeros. A full
+	 * fence, because a long memset may use stores that an ordinary release does not order. */
+	store_relaxed(&govern->reclaimed, upto);
+	fence_full();
+	TESTPOINT("reclaim-announced");
+	ring_zero(ring_at(ring, from), upto - from);
+	TESTPOINT("reclaim-zeroed");
+	/* MO(limit.R) pairs with limit.A in ring_limit(): the zeros before the limit. */
+	fence_full();
+	store_relaxed(&govern->limit, upto + ring->len);
+	/* MO(bell.R) the limit before the bell that waiting publishers sleep on. */
+	fetch_add_acq_rel(&govern->limit_bell, 1);
+	wait_futex_wake(&govern->limit_bell, INT_MAX);
+}
+
+void ring_progress(struct ring *ring, uint64_t written, uint64_t durable)
+{
+	struct layout_govern *govern = ring->govern;
+
+	/* MO(progress.R) pairs with progress.A in ring_written(): what the disk has answered
+	 * before the position that says so. */
+	if (written)
+		store_release(&govern->written, written);
+	if (durable)
+		store_release(&govern->durable, durable);
+	/* MO(bell.R) the positions before the bell that waiters for them sleep on. */
+	fetch_add_acq_rel(&govern->ack_bell, 1);
+	wait_futex_wake(&govern->ack_bell, INT_MAX);
+}
+
+void ring_drain_sleeps(struct ring *ring)
+{
+	store_relaxed(&ring->publish->drain_kicked, 0);
+	/* MO(kick.R) pairs with kick.A in ring_kick_drain() and ring_commit(): the zero before the
+	 * announcement; the caller's membarrier_sync() before its last look at the ring. */
+	fetch_or_acq_rel(&ring->govern->attention, GOVERN_DRAIN_ASLEEP);
+}
+
+void ring_drain_wakes(struct ring *ring)
+{
+	/* MO(kick.R) taking the announcement back orders nothing; late kicks are harmless. */
+	fetch_and_acq_rel(&ring->govern->attention, ~(uint32_t)GOVERN_DRAIN_ASLEEP);
+}
+
+uint64_t ring_drain_word(const struct ring *ring, uint64_t pos)
+{
+	return ring_word_load(ring, pos);
+}
+
+uint64_t ring_close_tail(struct ring *ring)
+{
+	/* MO(tail.R) MO(tail.A): no CAS succeeds after this, and all before it are seen. */
+	uint64_t tail = fetch_or_acq_rel(&ring->publish->tail, LAYOUT_TAIL_CLOSED);
+
+	return tail & ~(uint64_t)(RECORD_ALIGN - 1);
+}
+
+/* Everybody who may sleep on this ring looks at it again. */
+static void ring_wake_all(struct ring *ring)
+{
+	/* MO(bell.R) the state before the bells. */
+	fetch_add_acq_rel(&ring->govern->limit_bell, 1);
+	fetch_add_acq_rel(&ring->govern->ack_bell, 1);
+	wait_futex_wake(&ring->govern->limit_bell, INT_MAX);
+	wait_futex_wake(&ring->govern->ack_bell, INT_MAX);
+	ring_wake_subscribers(ring);
+}
+
+void ring_set_succeeded(struct ring *ring, uint64_t close_pos)
+{
+	struct layout_govern *govern = ring->govern;
+
+	store_relaxed(&govern->close_pos, close_pos);
+	/* MO(close.R) pairs with close.A in ring_state(): close_pos before the state. */
+	store_release(&govern->state, GOVERN_SUCCEEDED);
+	/* MO(close.R) pairs with close.A in ring_commit(): attention, then a barrier on every
+	 * publisher's processor, then (in the caller) the decisions. */
+	fetch_or_acq_rel(&govern->attention, GOVERN_CLOSED);
+	(void)membarrier_sync();
+}
+
+void ring_set_state(struct ring *ring, enum govern_state state, int error)
+{
+	struct layout_govern *govern = ring->govern;
+
+	store_relaxed(&govern->error, error);
+	/* MO(close.R) pairs with close.A in ring_state(). */
+	store_release(&govern->state, state);
+	ring_wake_all(ring);
+}
