@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct drain;
+struct io;
 struct shard;
 
 struct drain_options {
@@ -23,8 +24,11 @@ struct drain_options {
 int drain_start(const struct drain_options *options, struct drain **ret_drain);
 /* Stops the thread; every shard must have been removed. */
 struct drain *drain_stop(struct drain *drain);
-/* Control thread: the drain begins to serve the shard. */
-void drain_add(struct drain *drain, struct shard *shard);
+/*
+ * Control thread: the drain begins to serve the shard that was made for it (shard_options.drain);
+ * waits until its first segment is there. 0 or negative errno; then only shard_free() is left.
+ */
+__attribute__((warn_unused_result)) int drain_add(struct drain *drain, struct shard *shard);
 /* Control thread: after shard_stopped(); waits for an RCU grace period. Then shard_free(). */
 void drain_remove(struct drain *drain, struct shard *shard);
 /* CLOCK_MONOTONIC of the thread's last pass: the watchdog looks at it. */
@@ -32,5 +36,7 @@ uint64_t drain_last_pass_ns(const struct drain *drain);
 /* "io_uring" or "threads". */
 const char *drain_io_name(const struct drain *drain);
 int drain_node(const struct drain *drain);
+/* The thread's disk work, for its shards. */
+struct io *drain_io(struct drain *drain);
 
 #endif

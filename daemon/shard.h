@@ -37,6 +37,7 @@ struct shard_keep {
 };
 
 struct shard_options {
+	struct drain *drain;   /* that will serve it: drain_add() */
 	const char *stream;    /* name, for messages; copied */
 	const char *directory; /* data/streams/<stream>/<shard>, NULL for memory-only; copied */
 	uint8_t stream_uuid[16];
