@@ -227,7 +227,8 @@ $(foreach t,$(C_TESTS),$(eval $(call test_program,$(t))))
 # ---- targets ----------------------------------------------------------------
 
 existing = $(foreach p,$(1),$(if $($(firstword $(subst :, ,$(p)))),$(lastword $(subst :, ,$(p)))))
-ALL := $(call existing,CLIENTLIB_SRCS:$(LIB_SO) CLIENTLIB_SRCS:$(LIB_A) \
+ALL := $(call existing,SHM_SRCS:$(B)/lib/shm.a PERSIST_SRCS:$(B)/lib/persist.a \
+	CLIENTLIB_SRCS:$(LIB_SO) CLIENTLIB_SRCS:$(LIB_A) \
 	DAEMON_SRCS:$(B)/leatd TOOLS_SRCS:$(B)/leat)
 as_run = $(patsubst tests/%.c,$(B)/tests/%,$(1))
 RUN := tests/run.sh -o $(B)/test-logs

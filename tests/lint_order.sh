@@ -23,7 +23,7 @@ function bad(where, why) {
 	print where ": " why
 	n_bad++
 }
-# Tags of a comment wait for calls; those left over at the next comment have none.
+# The tags of a comment hold for the calls directly below it, up to the next comment.
 function drop_tags() {
 	if (n_open > 0 && !used)
 		bad(tag_at, "a tag without an ordering call directly below it")
@@ -94,10 +94,9 @@ FILENAME == "shm/ring.c" && !code_seen && /^[ ]?\*?[ \t]*\|/ { table_row() }
 	if (FILENAME == "shm/ring.c" && code ~ /[^ \t]/)
 		code_seen = 1
 	if (code ~ call && code !~ /^#[ \t]*define/) {
-		if (n_open < 1 || (FNR - tag_line > 6 && FNR - comment_end > 3)) {
+		if (n_open < 1 || (FNR - tag_line > 6 && FNR - comment_end > 4)) {
 			bad(FILENAME ":" FNR, "an ordering call without its MO() tag")
 		} else {
-			n_open--
 			used = 1
 		}
 		n_calls++

@@ -108,7 +108,7 @@ red order 'an edge that only the table has' shm/ring.c 's/^ \* | publish.*/&\n&/
 red order 'a row without an answer' shm/ring.c 's/| readers see rubbish |/| |/'
 red order 'a removed release site' shm/ring.c '/store_release/d'
 red order 'a weakened acquire site' shm/ring.c 's/load_acquire/load_relaxed/'
-red order 'two calls below one tag' shm/ring.c 's/store_release.*/&\n\tstore_release(\&r->b, 2);/'
+red order 'a call below the next comment' shm/ring.c 's/store_release.*/&\n\/* Then. *\/\nstore_release(\&r->b, 2);/'
 red order 'a tag far above its call' shm/ring.c 's/^store_release.*/f();\nf();\nf();\nf();\nf();\nf();\n&/'
 red order 'stdatomic.h elsewhere' shm/ring.h '$a #include <stdatomic.h>'
 red order 'a builtin atomic' daemon/x.c '$a static int f(int *p) { return __atomic_load_n(p, 0); }'
