@@ -86,9 +86,11 @@ ALL_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARN) \
 	$($(VARIANT)_FLAGS) $(folder_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $($(VARIANT)_FLAGS) $(LDFLAGS)
 
-# Only shared memory and disk layouts are worth the noise of -Wconversion.
-$(B)/obj/shm/% $(B)/obj/persist/%: private folder_FLAGS := -Wconversion
-$(B)/tobj/shm/% $(B)/tobj/persist/%: private folder_FLAGS := -Wconversion
+# Only shared memory and disk layouts are worth the noise of -Wconversion. clang
+# counts every int that becomes an enum as a change of sign.
+clang_QUIET := $(if $(is_clang),-Wno-sign-conversion)
+$(B)/obj/shm/% $(B)/obj/persist/%: private folder_FLAGS := -Wconversion $(clang_QUIET)
+$(B)/tobj/shm/% $(B)/tobj/persist/%: private folder_FLAGS := -Wconversion $(clang_QUIET)
 # leat.h stays free of attributes: what of clientlib is exported, the map says.
 $(B)/obj/clientlib/% $(B)/tobj/clientlib/%: private folder_FLAGS := -fvisibility=default
 

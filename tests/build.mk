@@ -36,6 +36,7 @@ LINTS += \
 	tests/lint_layers.sh \
 	tests/lint_man.sh \
 	tests/lint_order.sh \
+	tests/lint_runner.sh \
 	tests/lint_selftest.sh \
 	tests/lint_size.sh \
 	tests/lint_style.sh \
