@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/protocol.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+/* The kernel's SCM_MAX_FD: no message carries more. */
+enum {
+	PROTOCOL_SCM_MAX = 253,
+	PROTOCOL_DROP_MAX = 1024
+};
+
+/* Closes every fd that came with a message; returns how many there were. */
+static unsigned int protocol_close_fds(struct msghdr *msg)
+{
+	unsigned int n_closed = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			close(fd);
+			n_closed++;
+		}
+	}
+	return n_closed;
+}
+
+int protocol_receive(int socket, void *buf, size_t *ret_len)
+{
+	union {
+		char bytes[CMSG_SPACE(PROTOCOL_SCM_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = buf, .iov_len = PROTOCOL_PACKET_MAX };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	do {
+		n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? PROTOCOL_E_AGAIN : -errno;
+	if (protocol_close_fds(&msg) > 0 || (msg.msg_flags & MSG_CTRUNC))
+		return -EBADMSG;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	if (n == 0)
+		return PROTOCOL_E_END;
+	*ret_len = (size_t)n;
+	return 0;
+}
+
+/* One packet; fds at most PROTOCOL_FDS_MAX. */
+static int protocol_send_packet(int socket, const char *text, size_t len,
+				const struct protocol_fds *fds)
+{
+	union {
+		char bytes[CMSG_SPACE(PROTOCOL_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)text, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fds && fds->n > 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(fds->n * sizeof(int));
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(fds->n * sizeof(int));
+		memcpy(CMSG_DATA(c), fds->fd, fds->n * sizeof(int));
+	}
+	do {
+		n = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+/* The long reply in memory that nobody can change any more, as a read-only fd. */
+static int protocol_make_body(const char *text, size_t len, int *ret_fd)
+{
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+	cleanup_with(close_fdp) int fd =
+		memfd_create("leat-reply", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	char path[64];
+	size_t done = 0;
+	int body;
+
+	if (fd < 0)
+		return -errno;
+	while (done < len) {
+		ssize_t n = write(fd, text + done, len - done);
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	if (fchmod(fd, 0400) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	body = open(path, O_RDONLY | O_CLOEXEC);
+	if (body < 0)
+		return -errno;
+	*ret_fd = body;
+	return 0;
+}
+
+static int protocol_send_long(int socket, const json_t *object, const char *text, size_t len)
+{
+	json_t *id = json_object_get(object, "id");
+	cleanup_with(close_fdp) int body = -1;
+	cleanup_with(free_ptr) char *head = NULL;
+	cleanup_with(protocol_decrefp) json_t *envelope = NULL;
+	int r = protocol_make_body(text, len, &body);
+
+	if (r < 0)
+		return r;
+	envelope = json_pack("{s:b, s:O*, s:I, s:[s]}", "ok", 1, "id", id, "body", (json_int_t)len,
+			     "fds", "body");
+	if (envelope)
+		head = json_dumps(envelope, JSON_COMPACT);
+	if (!head)
+		return -ENOMEM;
+	return protocol_send_packet(socket, head, strlen(head),
+				    &(struct protocol_fds){ .fd = { body }, .n = 1 });
+}
+
+int protocol_send(int socket, const json_t *object, const struct protocol_fds *fds)
+{
+	cleanup_with(free_ptr) char *text = json_dumps(object, JSON_COMPACT);
+	size_t len;
+
+	if (!text)
+		return -ENOMEM;
+	len = strlen(text);
+	if (len > PROTOCOL_PACKET_MAX)
+		return protocol_send_long(socket, object, text, len);
+	return protocol_send_packet(socket, text, len, fds);
+}
+
+bool protocol_has_unread(int socket)
+{
+	int n = 0;
+
+	return ioctl(socket, SIOCOUTQ, &n) == 0 && n > 0;
+}
+
+void protocol_shut(int socket)
+{
+	static char drop[PROTOCOL_PACKET_MAX];
+	size_t len;
+
+	shutdown(socket, SHUT_RD);
+	/* Bounded: the peer cannot add to what is there any more. */
+	for (int i = 0; i < PROTOCOL_DROP_MAX; i++) {
+		int r = protocol_receive(socket, drop, &len);
+
+		if (r != 0 && r != -EMSGSIZE && r != -EBADMSG)
+			break;
+	}
+}
+
+bool protocol_refuse_fds(int socket)
+{
+	int off = 0;
+
+	return setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)) == 0;
+}
+
+json_t *protocol_error(int error, const char *sentence)
+{
+	json_t *object = json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", error < 0 ? -error : error,
+				   "error", sentence);
+
+	/* A sentence that quotes a client is valid UTF-8 because its request was; one that was cut
+	 * in the middle of a character is not. */
+	if (!object)
+		object = json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", error < 0 ? -error : error,
+				   "error", "the request was refused");
+	return object;
+}
+
+int protocol_parse(const void *buf, size_t len, json_t **ret_object, char *detail,
+		   size_t detail_len)
+{
+	json_error_t error;
+	json_t *object = json_loadb(buf, len, JSON_REJECT_DUPLICATES, &error);
+
+	if (!object) {
+		snprintf(detail, detail_len, "the request is not JSON: %s at byte %d", error.text,
+			 error.position);
+		return -EBADMSG;
+	}
+	if (!json_is_object(object)) {
+		snprintf(detail, detail_len, "the request is not a JSON object");
+		json_decref(object);
+		return -EBADMSG;
+	}
+	*ret_object = object;
+	return 0;
+}
