@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+enum {
+	DIRECTORY_DEPTH_MAX = 3
+};
+
+/* An existing directory is as its owner wants it; a new one gets exactly this mode. */
+static int directory_make_one(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return chmod(path, mode) < 0 ? -errno : 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (stat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+int directory_make(const char *path, mode_t mode, char *detail, size_t detail_len)
+{
+	mode_t parents = mode == 0700 ? 0700 : 0755;
+	char part[PATH_MAX];
+	size_t len = strlen(path);
+	int r = 0;
+
+	if (len == 0 || len >= sizeof(part)) {
+		snprintf(detail, detail_len, "'%.64s...' is no usable path of a directory", path);
+		return -EINVAL;
+	}
+	for (size_t i = 1; i <= len && r == 0; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		r = directory_make_one(part, i == len ? mode : parents);
+	}
+	if (r < 0)
+		snprintf(detail, detail_len, "the directory %s cannot be made: %s", path,
+			 strerror(-r));
+	return r;
+}
+
+bool directory_is_private(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_mode & 022) == 0;
+}
+
+static void directory_say_holder(int fd, const char *path, char *detail, size_t detail_len)
+{
+	char text[32] = { 0 };
+	long pid = 0;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+		pid = strtol(text, NULL, 10);
+	snprintf(detail, detail_len, "a daemon runs on %s already: process %ld", path, pid);
+}
+
+int directory_lock(const char *path, const char *name, int *ret_fd, char *detail, size_t detail_len)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char file[PATH_MAX], text[32];
+	cleanup_with(close_fdp) int fd = -1;
+	int len;
+
+	if ((size_t)snprintf(file, sizeof(file), "%s/%s", path, name) >= sizeof(file)) {
+		snprintf(detail, detail_len, "the path %.64s... is too long", path);
+		return -ENAMETOOLONG;
+	}
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0) {
+		snprintf(detail, detail_len, "%s cannot be opened: %s", file, strerror(errno));
+		return -errno;
+	}
+	/* Of the open file, not of the process: no close of another fd of this file ends it. */
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		if (errno == EAGAIN || errno == EACCES)
+			directory_say_holder(fd, path, detail, detail_len);
+		else
+			snprintf(detail, detail_len, "%s cannot be locked: %s", file,
+				 strerror(errno));
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	}
+	len = snprintf(text, sizeof(text), "%d\n", getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+		snprintf(detail, detail_len, "%s cannot be written: %s", file, strerror(errno));
+		return -EIO;
+	}
+	*ret_fd = take_fd(fd);
+	return 0;
+}
+
+static int directory_remove_at(int parent, const char *name, int depth)
+{
+	struct dirent *entry;
+	DIR *dir;
+	int fd, r = 0;
+
+	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	if (depth == 0)
+		return -ELOOP;
+	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	while (r == 0 && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			r = directory_remove_at(dirfd(dir), entry->d_name, depth - 1);
+	closedir(dir);
+	if (r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = -errno;
+	return r;
+}
+
+int directory_remove(const char *base, const char *name)
+{
+	int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	r = directory_remove_at(fd, name, DIRECTORY_DEPTH_MAX);
+	close(fd);
+	return r;
+}
+
+uint64_t directory_free_len(const char *path)
+{
+	struct statvfs st;
+
+	return statvfs(path, &st) == 0 ? (uint64_t)st.f_bavail * st.f_frsize : 0;
+}
