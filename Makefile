@@ -158,7 +158,6 @@ $(B)/tlib/%.a:
 SONAME := libleat.so.$(SOVERSION)
 LIB_SO := $(B)/libleat.so
 LIB_A := $(B)/libleat.a
-PRODUCTS := $(LIB_SO) $(LIB_A) $(B)/leatd $(B)/leat
 # A sanitizer's own symbols are resolved by the program that loads the library.
 no_undefined := $(if $(filter release debug cov,$(VARIANT)),-Wl$(,)-z$(,)defs)
 
@@ -228,11 +227,14 @@ $(foreach t,$(C_TESTS),$(eval $(call test_program,$(t))))
 
 # ---- targets ----------------------------------------------------------------
 
-existing = $(foreach p,$(1),$(if $($(firstword $(subst :, ,$(p)))),$(lastword $(subst :, ,$(p)))))
-ALL := $(call existing,SHM_SRCS:$(B)/lib/shm.a PERSIST_SRCS:$(B)/lib/persist.a \
-	CLIENTLIB_SRCS:$(LIB_SO) CLIENTLIB_SRCS:$(LIB_A) \
-	DAEMON_SRCS:$(B)/leatd TOOLS_SRCS:$(B)/leat)
-as_run = $(patsubst tests/%.c,$(B)/tests/%,$(1))
+# A product without its central file is still being put together: its objects are
+# made, and what needs the product itself says that it is missing.
+has = $(if $(filter $(1),$(PRODUCT_SRCS) $(wildcard clientlib/libleat.map)),$(2))
+ALL := $(call obj,$(PRODUCT_SRCS)) \
+	$(call has,clientlib/libleat.map,$(LIB_SO) $(LIB_A)) \
+	$(call has,daemon/main.c,$(B)/leatd) $(call has,tools/leat.c,$(B)/leat)
+ALL_TESTS := $(call program,$(C_TESTS)) \
+	$(call has,daemon/main.c,$(B)/tests/leatd) $(call has,tools/leat.c,$(B)/tests/leat)
 RUN := tests/run.sh -o $(B)/test-logs
 TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=1:abort_on_error=0} \
@@ -244,7 +246,7 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	install uninstall dist clean format
 
 all: $(ALL)  ## build library, daemon and tool
-tests: all $(call as_run,$(C_TESTS)) $(call existing,DAEMON_SRCS:$(B)/tests/leatd TOOLS_SRCS:$(B)/tests/leat)  ## build every test program
+tests: all $(ALL_TESTS)  ## build every test program
 
 deps:  ## install the packages that a build needs, where they are missing
 	$(Q)tests/deps.sh
@@ -255,20 +257,20 @@ check:  ## install what is missing, build, run every test and every lint
 	$(Q)$(MAKE) check-run
 
 check-run: tests
-	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(UNIT_TESTS)) $(LINTS) \
-		$(call as_run,$(FUZZ_TESTS) $(STRESS_TESTS) $(CRASH_TESTS) $(SYS_TESTS))
+	$(Q)$(TEST_ENV) $(RUN) $(call program,$(UNIT_TESTS)) $(LINTS) \
+		$(call program,$(FUZZ_TESTS) $(STRESS_TESTS) $(CRASH_TESTS) $(SYS_TESTS))
 
-check-unit: $(call as_run,$(UNIT_TESTS))  ## run the unit tests
+check-unit: $(call program,$(UNIT_TESTS))  ## run the unit tests
 	$(Q)$(TEST_ENV) $(RUN) $^
-check-fuzz: $(call as_run,$(FUZZ_TESTS))  ## replay the fuzz corpora
+check-fuzz: $(call program,$(FUZZ_TESTS))  ## replay the fuzz corpora
 	$(Q)$(TEST_ENV) $(RUN) $^
 check-stress: tests  ## run the stress tests
-	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(STRESS_TESTS))
+	$(Q)$(TEST_ENV) $(RUN) $(call program,$(STRESS_TESTS))
 check-crash: tests  ## run the crash tests
-	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(CRASH_TESTS))
+	$(Q)$(TEST_ENV) $(RUN) $(call program,$(CRASH_TESTS))
 check-sys: tests  ## run the tests of the whole bus
-	$(Q)$(TEST_ENV) $(RUN) $(call as_run,$(SYS_TESTS))
-lint: tests  ## run every lint
+	$(Q)$(TEST_ENV) $(RUN) $(call program,$(SYS_TESTS))
+lint: all  ## run every lint
 	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
 check-format:  ## compare both FORMAT.md with the headers
 	$(Q)tests/lint_format.sh .
