@@ -9,6 +9,8 @@ TEST_HELPER_SRCS += \
 
 # libcheck programs, one per module.
 UNIT_TESTS += \
+	tests/test_tools_split.c \
+	tests/test_tools_units.c \
 	# end of UNIT_TESTS
 
 # Each replays tests/corpus/<name of the program>/.

@@ -1,4 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
+	tools/cmd_dump.c \
+	tools/cmd_pub.c \
+	tools/cmd_replay.c \
+	tools/cmd_stat.c \
+	tools/cmd_stream.c \
+	tools/cmd_sub.c \
+	tools/cmd_top.c \
+	tools/cmd_verify.c \
+	tools/escape.c \
+	tools/out.c \
+	tools/print.c \
+	tools/progress.c \
+	tools/split.c \
+	tools/state.c \
+	tools/table.c \
+	tools/tool.c \
+	tools/units.c \
 	# end of TOOLS_SRCS
