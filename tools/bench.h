@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of `leat bench` share: a workload, what one run of it gives, and the settings.
+ * A workload is a row of bench_table.c; its function runs once for each interleaved run.
+ */
+#ifndef TOOLS_BENCH_H
+#define TOOLS_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	BENCH_FACTS_MAX = 8,
+	BENCH_RUNS_MAX = 99,
+	BENCH_VALUE_LEN = 64, /* of a small record, at the floors and through leat */
+};
+
+enum bench_kind {
+	BENCH_LATENCY, /* nanoseconds, less is better */
+	BENCH_RATE,    /* records per second, more is better */
+	BENCH_BYTES,   /* bytes per second, more is better */
+	BENCH_COUNT,   /* events in a million records, less is better */
+};
+
+/* Something more that a workload knows, such as how often a publisher woke the drain. */
+struct bench_fact {
+	const char *name; /* static */
+	double value;
+};
+
+/* What one run gives: a latency fills in the quantiles, everything else only `value`. */
+struct bench_result {
+	double value; /* the median of a latency, otherwise the rate or count */
+	double p99;
+	double p999;
+	double max;
+	uint64_t n_samples;
+	size_t n_facts;
+	struct bench_fact facts[BENCH_FACTS_MAX];
+};
+
+struct bench_env {
+	bool quick;
+	bool private_bus; /* started by the bench, in dir */
+	int n_runs;
+	uint64_t run_ns;   /* how long a run of a workload in memory takes */
+	uint64_t disk_ns;  /* and at most one on disk */
+	uint64_t disk_len; /* bytes that one run on disk writes at most */
+	char dir[256];     /* the bench's own directory, removed at the end */
+	char bus[256];     /* path of the daemon's socket */
+	int n_cpus;        /* that this process may use */
+	int cpus[2];       /* to pin to, on different cores; -1 when there is only one */
+	char error[512];   /* why a workload failed */
+};
+
+struct bench_workload {
+	const char *name; /* stable: --only and the keys of --json */
+	const char *title;
+	enum bench_kind kind;
+	bool is_floor;
+	const char *floor; /* the workload it is compared with, or NULL */
+	double goal_ratio; /* to the floor: at most for a latency, at least for a rate; 0 = none */
+	double goal_absolute; /* the same for the value itself; 0 = none */
+	int (*run)(struct bench_env *env, struct bench_result *result);
+};
+
+extern const struct bench_workload bench_table[];
+extern const size_t bench_table_len;
+/* The row of that name, or NULL. */
+const struct bench_workload *bench_table_find(const char *name);
+
+/* Each returns 0, or a negative errno with the reason in env->error. */
+int bench_memory_cache_line(struct bench_env *env, struct bench_result *result);
+int bench_memory_ring(struct bench_env *env, struct bench_result *result);
+int bench_memory_ring_rate(struct bench_env *env, struct bench_result *result);
+int bench_memory_futex(struct bench_env *env, struct bench_result *result);
+int bench_memory_copy(struct bench_env *env, struct bench_result *result);
+int bench_disk_write(struct bench_env *env, struct bench_result *result);
+int bench_disk_append_sync(struct bench_env *env, struct bench_result *result);
+int bench_leat_round_trip(struct bench_env *env, struct bench_result *result);
+int bench_leat_round_trip_sleep(struct bench_env *env, struct bench_result *result);
+int bench_leat_rate(struct bench_env *env, struct bench_result *result);
+int bench_leat_rate_many(struct bench_env *env, struct bench_result *result);
+int bench_leat_rate_4(struct bench_env *env, struct bench_result *result);
+int bench_publish_alone(struct bench_env *env, struct bench_result *result);
+int bench_publish_kernel_entries(struct bench_env *env, struct bench_result *result);
+int bench_store_disk(struct bench_env *env, struct bench_result *result);
+int bench_store_disk_unsynced(struct bench_env *env, struct bench_result *result);
+int bench_store_ack(struct bench_env *env, struct bench_result *result);
+
+static inline void bench_add_fact(struct bench_result *result, const char *name, double value)
+{
+	if (result->n_facts < BENCH_FACTS_MAX)
+		result->facts[result->n_facts++] = (struct bench_fact){ name, value };
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/bench_hist.h"
+
+#include <math.h>
+
+#include "tools/bench_clock.h"
+
+static uint64_t middle_of(uint32_t index)
+{
+	uint32_t shift;
+
+	if (index < 2 * BENCH_HIST_STEPS)
+		return index;
+	shift = index / BENCH_HIST_STEPS - 1;
+	return ((uint64_t)(index % BENCH_HIST_STEPS + BENCH_HIST_STEPS) << shift) +
+	       ((UINT64_C(1) << shift) >> 1);
+}
+
+uint64_t bench_hist_quantile(const struct bench_hist *hist, double q)
+{
+	uint64_t rank = (uint64_t)ceil(q * (double)hist->n), seen = 0, value;
+	uint32_t i;
+
+	if (hist->n == 0)
+		return 0;
+	if (rank < 1)
+		rank = 1;
+	for (i = 0; i < BENCH_HIST_LEN; i++) {
+		seen += hist->counts[i];
+		if (seen >= rank)
+			break;
+	}
+	value = middle_of(i < BENCH_HIST_LEN ? i : BENCH_HIST_LEN - 1);
+	return value < hist->max ? value : hist->max;
+}
+
+void bench_hist_result(const struct bench_hist *hist, struct bench_result *result)
+{
+	result->value = bench_clock_ns(bench_hist_quantile(hist, 0.5));
+	result->p99 = bench_clock_ns(bench_hist_quantile(hist, 0.99));
+	result->p999 = bench_clock_ns(bench_hist_quantile(hist, 0.999));
+	result->max = bench_clock_ns(hist->max);
+	result->n_samples = hist->n;
+}
+
+void bench_hist_laps_result(const struct bench_laps *laps, struct bench_result *result)
+{
+	bench_hist_result(&laps->singles, result);
+	if (laps->blocks.n > 0)
+		result->value =
+			bench_clock_ns(bench_hist_quantile(&laps->blocks, 0.5)) / BENCH_HIST_BLOCK;
+}
