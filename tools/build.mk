@@ -1,6 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
+	tools/bench_clock.c \
+	tools/bench_daemon.c \
+	tools/bench_disk.c \
+	tools/bench_hist.c \
+	tools/bench_kernel.c \
+	tools/bench_leat.c \
+	tools/bench_machine.c \
+	tools/bench_memory.c \
+	tools/bench_publish.c \
+	tools/bench_report.c \
+	tools/bench_store.c \
+	tools/bench_stream.c \
+	tools/bench_table.c \
+	tools/bench_team.c \
+	tools/cmd_bench.c \
 	tools/cmd_dump.c \
 	tools/cmd_pub.c \
 	tools/cmd_replay.c \

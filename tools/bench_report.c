@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/bench_report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/tool.h"
+
+static const char *const kind_names[] = {
+	[BENCH_LATENCY] = "latency",
+	[BENCH_RATE] = "rate",
+	[BENCH_BYTES] = "bytes",
+	[BENCH_COUNT] = "count",
+};
+
+static const char *const unit_names[] = {
+	[BENCH_LATENCY] = "ns",
+	[BENCH_RATE] = "records/s",
+	[BENCH_BYTES] = "bytes/s",
+	[BENCH_COUNT] = "per million records",
+};
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median_of(double *values, int n)
+{
+	qsort(values, (size_t)n, sizeof(*values), compare_doubles);
+	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* The median of the double that lies `off` bytes into each result. */
+static double median_at(const struct bench_series *series, size_t off)
+{
+	double values[BENCH_RUNS_MAX];
+	int i;
+
+	for (i = 0; i < series->n; i++)
+		memcpy(&values[i], (const char *)&series->runs[i] + off, sizeof(values[i]));
+	return median_of(values, series->n);
+}
+
+static void take_medians(const struct bench_series *series, struct bench_result *median)
+{
+	size_t i;
+	int run;
+
+	*median = series->runs[0];
+	median->value = median_at(series, offsetof(struct bench_result, value));
+	median->p99 = median_at(series, offsetof(struct bench_result, p99));
+	median->p999 = median_at(series, offsetof(struct bench_result, p999));
+	for (i = 0; i < median->n_facts; i++)
+		median->facts[i].value =
+			median_at(series, offsetof(struct bench_result, facts[i].value));
+	for (run = 1; run < series->n; run++) {
+		if (series->runs[run].max > median->max)
+			median->max = series->runs[run].max;
+		median->n_samples += series->runs[run].n_samples;
+	}
+}
+
+static bool less_is_better(enum bench_kind kind)
+{
+	return kind == BENCH_LATENCY || kind == BENCH_COUNT;
+}
+
+static bool reaches(enum bench_kind kind, double value, double goal)
+{
+	return less_is_better(kind) ? value <= goal : value >= goal;
+}
+
+static enum bench_verdict judge(const struct bench_workload *workload, const struct bench_row *row)
+{
+	bool met = true;
+
+	if (workload->goal_ratio > 0 && row->ratio > 0)
+		met = reaches(workload->kind, row->ratio, workload->goal_ratio);
+	else if (workload->goal_absolute > 0)
+		met = reaches(workload->kind, row->median.value, workload->goal_absolute);
+	else
+		return BENCH_NO_GOAL;
+	return met ? BENCH_MET : BENCH_NOT_MET;
+}
+
+bool bench_report_row(const struct bench_series *all, size_t index, struct bench_row *ret_row)
+{
+	const struct bench_workload *workload = &bench_table[index], *floor = NULL;
+	struct bench_result bottom = { 0 };
+
+	*ret_row = (struct bench_row){ 0 };
+	if (all[index].n == 0)
+		return false;
+	take_medians(&all[index], &ret_row->median);
+	if (workload->floor)
+		floor = bench_table_find(workload->floor);
+	if (floor && all[floor - bench_table].n > 0)
+		take_medians(&all[floor - bench_table], &bottom);
+	if (bottom.value > 0)
+		ret_row->ratio = ret_row->median.value / bottom.value;
+	if (bottom.p999 > 0)
+		ret_row->ratio_p999 = ret_row->median.p999 / bottom.p999;
+	ret_row->verdict = judge(workload, ret_row);
+	return true;
+}
+
+const char *bench_report_value(enum bench_kind kind, double value, char *buf, size_t len)
+{
+	static const char *const times[] = { "ns", "us", "ms", "s" };
+	static const char *const rates[] = { "/s", "k/s", "M/s", "G/s" };
+	static const char *const bytes[] = { "B/s", "kB/s", "MB/s", "GB/s" };
+	const char *const *units = kind == BENCH_LATENCY ? times
+				   : kind == BENCH_BYTES ? bytes
+							 : rates;
+	size_t i = 0;
+
+	if (kind == BENCH_COUNT) {
+		snprintf(buf, len, "%.3g", value);
+		return buf;
+	}
+	while (value >= 999.5 && i < ARRAY_LEN(times) - 1) {
+		value /= 1000;
+		i++;
+	}
+	snprintf(buf, len, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[i]);
+	return buf;
+}
+
+static void print_head(const struct bench_env *env, const struct bench_machine *machine)
+{
+	printf("leat %s on %s, %d CPU%s%s, %s, %s\n", leat_version(), machine->cpu, env->n_cpus,
+	       env->n_cpus == 1 ? "" : "s", machine->virtual_machine ? " (virtual)" : "",
+	       machine->kernel, machine->date);
+	printf("medians of %d interleaved run%s%s, records of %d bytes, files on %s, ", env->n_runs,
+	       env->n_runs == 1 ? "" : "s", env->quick ? " (quick)" : "", BENCH_VALUE_LEN,
+	       machine->file_system);
+	if (env->cpus[1] >= 0)
+		printf("pinned to CPUs %d and %d\n", env->cpus[0], env->cpus[1]);
+	else
+		printf("not pinned\n");
+	if (machine->load > 0.5)
+		printf("note: the load was %.1f when it began; others distort the figures\n",
+		       machine->load);
+	if (env->n_cpus < 2)
+		printf("note: with one CPU two processes take turns, which hides the memory\n");
+	if (strcmp(machine->file_system, "tmpfs") == 0)
+		printf("note: tmpfs is memory; choose a directory on a disk with --dir\n");
+}
+
+static void print_goal(const struct bench_workload *workload, const struct bench_row *row)
+{
+	const char *sign = less_is_better(workload->kind) ? "at most" : "at least";
+	char buf[32];
+
+	if (row->verdict == BENCH_NO_GOAL)
+		return;
+	if (workload->goal_ratio > 0)
+		printf("%s %.2f: ", sign, workload->goal_ratio);
+	else
+		printf("%s %s: ", sign,
+		       bench_report_value(workload->kind, workload->goal_absolute, buf,
+					  sizeof(buf)));
+	printf("%s", row->verdict == BENCH_MET ? "met" : "not met");
+}
+
+static void print_row(const struct bench_workload *workload, const struct bench_series *series,
+		      const struct bench_row *row)
+{
+	char value[32], p99[32], p999[32], max[32], ratio[32] = "";
+	enum bench_kind kind = workload->kind;
+
+	if (series->n == 0) {
+		printf("%-43s failed: %s\n", workload->title, series->error);
+		return;
+	}
+	printf("%-43s %9s ", workload->title,
+	       bench_report_value(kind, row->median.value, value, sizeof(value)));
+	if (kind == BENCH_LATENCY)
+		printf("%8s %8s %8s ", bench_report_value(kind, row->median.p99, p99, sizeof(p99)),
+		       bench_report_value(kind, row->median.p999, p999, sizeof(p999)),
+		       bench_report_value(kind, row->median.max, max, sizeof(max)));
+	if (row->ratio > 0)
+		snprintf(ratio, sizeof(ratio), "%.2f", row->ratio);
+	if (*ratio || row->verdict != BENCH_NO_GOAL)
+		printf("%8s  ", ratio);
+	print_goal(workload, row);
+	printf("\n");
+}
+
+static const char *section_of(enum bench_kind kind)
+{
+	return kind == BENCH_LATENCY ? "latency" : kind == BENCH_BYTES ? "bytes" : "records";
+}
+
+void bench_report_table(const struct bench_env *env, const struct bench_machine *machine,
+			const struct bench_series *all)
+{
+	const char *section = "";
+	struct bench_row row;
+	size_t i;
+
+	print_head(env, machine);
+	for (i = 0; i < bench_table_len; i++) {
+		const struct bench_workload *workload = &bench_table[i];
+
+		if (!all[i].selected)
+			continue;
+		if (strcmp(section, section_of(workload->kind)) != 0) {
+			section = section_of(workload->kind);
+			if (workload->kind == BENCH_LATENCY)
+				printf("\n%-43s %9s %8s %8s %8s %8s  goal\n", section, "median",
+				       "99 %", "99.9 %", "max", "ratio");
+			else
+				printf("\n%-43s %9s %8s  goal\n", section, "median", "ratio");
+		}
+		bench_report_row(all, i, &row);
+		print_row(workload, &all[i], &row);
+	}
+	printf("\nratio: to the floor of its kind (the lines without \"leat:\"), in this run\n");
+}
+
+static double rounded(double value)
+{
+	char buf[32];
+
+	/* Seven digits are more than any of it is worth, and read better. */
+	snprintf(buf, sizeof(buf), "%.7g", value);
+	return strtod(buf, NULL);
+}
+
+static json_t *json_goal(const struct bench_workload *workload, const struct bench_row *row)
+{
+	const char *key = less_is_better(workload->kind) ? "at_most" : "at_least";
+	bool of_ratio = workload->goal_ratio > 0;
+
+	if (row->verdict == BENCH_NO_GOAL)
+		return NULL;
+	return json_pack("{s:s, s:f, s:b}", "of", of_ratio ? "ratio" : "value", key,
+			 of_ratio ? workload->goal_ratio : workload->goal_absolute, "met",
+			 row->verdict == BENCH_MET);
+}
+
+static json_t *json_facts(const struct bench_result *median)
+{
+	json_t *facts = json_object();
+	size_t i;
+
+	for (i = 0; i < median->n_facts; i++)
+		json_object_set_new(facts, median->facts[i].name,
+				    json_real(rounded(median->facts[i].value)));
+	return facts;
+}
+
+static json_t *json_series(const struct bench_series *all, size_t index)
+{
+	const struct bench_workload *workload = &bench_table[index];
+	const struct bench_series *series = &all[index];
+	json_t *object, *runs = json_array();
+	struct bench_row row;
+	int i;
+
+	object = json_pack("{s:s, s:s, s:s, s:b}", "title", workload->title, "kind",
+			   kind_names[workload->kind], "unit", unit_names[workload->kind],
+			   "is_floor", workload->is_floor);
+	for (i = 0; i < series->n; i++)
+		json_array_append_new(runs, json_real(rounded(series->runs[i].value)));
+	json_object_set_new(object, "runs", runs);
+	if (series->error[0])
+		json_object_set_new(object, "error", json_string(series->error));
+	if (!bench_report_row(all, index, &row))
+		return object;
+	json_object_set_new(object, "median", json_real(rounded(row.median.value)));
+	if (workload->kind == BENCH_LATENCY) {
+		json_object_set_new(object, "p99", json_real(rounded(row.median.p99)));
+		json_object_set_new(object, "p999", json_real(rounded(row.median.p999)));
+		json_object_set_new(object, "max", json_real(rounded(row.median.max)));
+		json_object_set_new(object, "samples",
+				    json_integer((json_int_t)row.median.n_samples));
+	}
+	if (row.ratio > 0) {
+		json_object_set_new(object, "floor", json_string(workload->floor));
+		json_object_set_new(object, "ratio", json_real(rounded(row.ratio)));
+	}
+	if (row.ratio_p999 > 0)
+		json_object_set_new(object, "ratio_p999", json_real(rounded(row.ratio_p999)));
+	if (row.verdict != BENCH_NO_GOAL)
+		json_object_set_new(object, "goal", json_goal(workload, &row));
+	if (row.median.n_facts > 0)
+		json_object_set_new(object, "facts", json_facts(&row.median));
+	return object;
+}
+
+static json_t *json_machine(const struct bench_env *env, const struct bench_machine *machine)
+{
+	json_t *cpus = json_array();
+	int i;
+
+	for (i = 0; i < 2 && env->cpus[i] >= 0; i++)
+		json_array_append_new(cpus, json_integer(env->cpus[i]));
+	return json_pack("{s:s, s:i, s:o, s:b, s:s, s:s, s:f}", "cpu", machine->cpu, "cpus",
+			 env->n_cpus, "pinned", cpus, "virtual", machine->virtual_machine, "kernel",
+			 machine->kernel, "file_system", machine->file_system, "load",
+			 rounded(machine->load));
+}
+
+int bench_report_json(const struct bench_env *env, const struct bench_machine *machine,
+		      const struct bench_series *all)
+{
+	json_t *results = json_object(), *root;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < bench_table_len; i++) {
+		if (all[i].selected)
+			json_object_set_new(results, bench_table[i].name, json_series(all, i));
+	}
+	root = json_pack("{s:s, s:s, s:o, s:{s:b, s:i, s:i, s:b}, s:o}", "version", leat_version(),
+			 "date", machine->date, "machine", json_machine(env, machine), "options",
+			 "quick", env->quick, "runs", env->n_runs, "value_len", BENCH_VALUE_LEN,
+			 "private_bus", env->private_bus, "results", results);
+	if (!root)
+		return -ENOMEM;
+	rc = json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
+	printf("\n");
+	json_decref(root);
+	return rc < 0 ? -EIO : 0;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `leat bench`: what this machine allows at best, and leat beside it. Every run goes through all
+ * workloads before the next one begins, so that a change of the machine's mood hits all alike.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "tools/bench.h"
+#include "tools/bench_clock.h"
+#include "tools/bench_daemon.h"
+#include "tools/bench_machine.h"
+#include "tools/bench_report.h"
+#include "tools/tool.h"
+
+static const char help[] =
+	"usage: leat bench [OPTION...]\n"
+	"\n"
+	"Measures this machine's floors (bare shared memory, a minimal ring, futex, disk)\n"
+	"and leat beside them, in one run, and prints medians and ratios to the floor.\n"
+	"It starts a daemon of its own and leaves nothing behind.\n"
+	"\n"
+	"      --quick      a few seconds instead of minutes; good for a first look\n"
+	"      --runs N     interleaved runs that medians are taken of (default 5, quick 3)\n"
+	"      --only NAMES some workloads only, separated by commas (see --list); the floors\n"
+	"                   that they are compared with run as well\n"
+	"      --list       print the names of the workloads\n"
+	"      --json       print one JSON object: machine, options, results by name\n"
+	"      --dir DIR    where files go (default: $TMPDIR or /tmp); choose the disk that\n"
+	"                   matters to you\n"
+	"  -b, --bus PATH   measure the daemon of this socket instead of a private one\n"
+	"  -h, --help       print this\n"
+	"\n"
+	"A shared or busy machine gives noisy figures: compare ratios, not values, and only\n"
+	"within one run. Exit status: 0 measured, 1 something failed, 2 wrong usage.\n";
+
+struct arguments {
+	bool quick;
+	bool json;
+	bool list;
+	int n_runs;
+	const char *only;
+	const char *dir;
+	const char *bus;
+};
+
+static int parse_runs(const char *text, int *ret_runs)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*end || end == text || n < 1 || n > BENCH_RUNS_MAX)
+		return tool_usage("--runs takes a number from 1 to %d, not \"%s\"", BENCH_RUNS_MAX,
+				  text);
+	*ret_runs = (int)n;
+	return -1;
+}
+
+/* Returns -1 to go on, otherwise the exit status. */
+static int parse(int argc, char **argv, struct arguments *arguments)
+{
+	enum {
+		OPT_QUICK = TOOL_OPTION,
+		OPT_RUNS,
+		OPT_ONLY,
+		OPT_LIST,
+		OPT_JSON,
+		OPT_DIR
+	};
+	static const struct option options[] = {
+		{ "quick", no_argument, NULL, OPT_QUICK },
+		{ "runs", required_argument, NULL, OPT_RUNS },
+		{ "only", required_argument, NULL, OPT_ONLY },
+		{ "list", no_argument, NULL, OPT_LIST },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "dir", required_argument, NULL, OPT_DIR },
+		TOOL_LONG_OPTIONS,
+	};
+	int c, status;
+
+	while ((c = getopt_long(argc, argv, ":" TOOL_SHORT_OPTIONS, options, NULL)) != -1) {
+		status = -1;
+		if (c == OPT_QUICK)
+			arguments->quick = true;
+		else if (c == OPT_RUNS)
+			status = parse_runs(optarg, &arguments->n_runs);
+		else if (c == OPT_ONLY)
+			arguments->only = optarg;
+		else if (c == OPT_LIST)
+			arguments->list = true;
+		else if (c == OPT_JSON)
+			arguments->json = true;
+		else if (c == OPT_DIR)
+			arguments->dir = optarg;
+		else if (c == 'b')
+			arguments->bus = optarg;
+		else
+			status = tool_common_option(c, argv, help);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return tool_usage("it takes no argument \"%s\"", argv[optind]);
+	return -1;
+}
+
+static int print_list(void)
+{
+	size_t i;
+
+	for (i = 0; i < bench_table_len; i++)
+		printf("%-18s %-5s  %s\n", bench_table[i].name,
+		       bench_table[i].is_floor ? "floor" : "leat", bench_table[i].title);
+	return tool_flush_stdout(TOOL_OK);
+}
+
+static void select_one(struct bench_series *all, const struct bench_workload *workload)
+{
+	for (; workload; workload = workload->floor ? bench_table_find(workload->floor) : NULL)
+		all[workload - bench_table].selected = true;
+}
+
+/* Returns -1, or the exit status when a name is not known. */
+static int select_workloads(struct bench_series *all, const char *only)
+{
+	const struct bench_workload *workload;
+	char name[32];
+	size_t i, len;
+
+	for (i = 0; !only && i < bench_table_len; i++)
+		all[i].selected = true;
+	while (only && *only) {
+		len = strcspn(only, ",");
+		snprintf(name, sizeof(name), "%.*s", (int)len, only);
+		workload = len < sizeof(name) ? bench_table_find(name) : NULL;
+		if (!workload)
+			return tool_usage("there is no workload \"%.*s\" (--list prints them)",
+					  (int)len, only);
+		select_one(all, workload);
+		only += len + (only[len] == ',');
+	}
+	return -1;
+}
+
+static void settle(struct bench_env *env, const struct arguments *arguments)
+{
+	*env = (struct bench_env){
+		.quick = arguments->quick,
+		.private_bus = arguments->bus == NULL,
+		.n_runs = arguments->n_runs  ? arguments->n_runs
+			  : arguments->quick ? 3
+					     : 5,
+		.run_ns = arguments->quick ? 70 * UINT64_C(1000000) : 1000 * UINT64_C(1000000),
+		.disk_ns = arguments->quick ? 250 * UINT64_C(1000000) : 3000 * UINT64_C(1000000),
+		.disk_len = arguments->quick ? 64u << 20 : 1u << 30,
+	};
+}
+
+/* A quarter of what is free at most: the bench must not fill anybody's disk. */
+static void limit_to_free_space(struct bench_env *env)
+{
+	struct statvfs fs;
+	uint64_t quarter;
+
+	if (statvfs(env->dir, &fs) < 0)
+		return;
+	quarter = (uint64_t)fs.f_bavail * fs.f_frsize / 4;
+	if (env->disk_len > quarter)
+		env->disk_len = quarter;
+}
+
+static void show_progress(const struct bench_env *env, int run, const char *name)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[Krun %d of %d: %s", run + 1, env->n_runs, name);
+}
+
+static void end_progress(void)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K");
+}
+
+static void run_once(struct bench_env *env, size_t index, struct bench_series *series)
+{
+	struct bench_result result = { 0 };
+	int rc;
+
+	env->error[0] = '\0';
+	rc = bench_table[index].run(env, &result);
+	if (rc >= 0) {
+		series->runs[series->n++] = result;
+		return;
+	}
+	if (!env->error[0])
+		snprintf(env->error, sizeof(env->error), "%s", strerror(-rc));
+	memcpy(series->error, env->error, sizeof(series->error));
+}
+
+static int run_all(struct bench_env *env, struct bench_series *all)
+{
+	int run, status = TOOL_OK;
+	size_t i;
+
+	for (run = 0; run < env->n_runs; run++) {
+		for (i = 0; i < bench_table_len; i++) {
+			if (!all[i].selected || (!env->bus[0] && !bench_table[i].is_floor))
+				continue;
+			if (tool_stopping())
+				return TOOL_FAILED;
+			show_progress(env, run, bench_table[i].name);
+			run_once(env, i, &all[i]);
+			if (all[i].error[0])
+				status = TOOL_FAILED;
+		}
+	}
+	return status;
+}
+
+static bool needs_bus(const struct bench_series *all)
+{
+	size_t i;
+
+	for (i = 0; i < bench_table_len; i++) {
+		if (all[i].selected && !bench_table[i].is_floor)
+			return true;
+	}
+	return false;
+}
+
+/* Without a daemon the floors are still worth having; leat's lines say what is missing. */
+static int provide_bus(struct bench_env *env, const struct arguments *arguments,
+		       struct bench_series *all, struct bench_daemon **ret_daemon)
+{
+	size_t i;
+
+	if (!needs_bus(all))
+		return TOOL_OK;
+	if (arguments->bus) {
+		snprintf(env->bus, sizeof(env->bus), "%s", arguments->bus);
+		return TOOL_OK;
+	}
+	if (bench_daemon_start(env, ret_daemon) == 0)
+		return TOOL_OK;
+	env->bus[0] = '\0';
+	for (i = 0; i < bench_table_len; i++) {
+		if (!bench_table[i].is_floor)
+			memcpy(all[i].error, env->error, sizeof(all[i].error));
+	}
+	return TOOL_FAILED;
+}
+
+/* Measures everything; what was started and made is gone when it returns. */
+static int measure(struct bench_env *env, const struct arguments *arguments,
+		   struct bench_machine *machine, struct bench_series *all)
+{
+	struct bench_daemon *daemon = NULL;
+	int status, run_status;
+
+	if (bench_daemon_make_dir(env, arguments->dir) < 0) {
+		tool_error("%s", env->error);
+		return TOOL_FAILED;
+	}
+	limit_to_free_space(env);
+	bench_machine_describe(env->dir, machine);
+	status = provide_bus(env, arguments, all, &daemon);
+	run_status = run_all(env, all);
+	end_progress();
+	bench_daemon_stop(daemon);
+	bench_daemon_remove_dir(env);
+	return status == TOOL_OK ? run_status : status;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	cleanup_with(tool_free) struct bench_series *all = NULL;
+	struct arguments arguments = { 0 };
+	struct bench_machine machine = { 0 };
+	struct bench_env env;
+	int status;
+
+	status = parse(argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	if (arguments.list)
+		return print_list();
+	all = calloc(bench_table_len, sizeof(*all));
+	if (!all)
+		return TOOL_FAILED;
+	status = select_workloads(all, arguments.only);
+	if (status >= 0)
+		return status;
+	settle(&env, &arguments);
+	tool_catch_signals();
+	bench_clock_init();
+	bench_machine_choose_cpus(&env);
+	status = measure(&env, &arguments, &machine, all);
+	if (tool_stopping())
+		return tool_die_of_signal();
+	if (!machine.cpu[0])
+		return status;
+	if (!arguments.json)
+		bench_report_table(&env, &machine, all);
+	else if (bench_report_json(&env, &machine, all) < 0)
+		status = TOOL_FAILED;
+	return tool_flush_stdout(status);
+}
