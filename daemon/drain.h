@@ -11,6 +11,7 @@
 
 struct drain;
 struct io;
+struct ring;
 struct shard;
 
 struct drain_options {
@@ -36,6 +37,8 @@ uint64_t drain_last_pass_ns(const struct drain *drain);
 /* "io_uring" or "threads". */
 const char *drain_io_name(const struct drain *drain);
 int drain_node(const struct drain *drain);
+/* Drain thread: gives a new ring the clock conversion. */
+void drain_set_clock(struct drain *drain, struct ring *ring);
 /* The thread's disk work, for its shards. */
 struct io *drain_io(struct drain *drain);
 

@@ -11,6 +11,7 @@ TEST_HELPER_SRCS += \
 UNIT_TESTS += \
 	tests/test_tools_split.c \
 	tests/test_tools_units.c \
+	tests/test_daemon_drain.c \
 	# end of UNIT_TESTS
 
 # Each replays tests/corpus/<name of the program>/.

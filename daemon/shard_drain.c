@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Draining: from the daemon's own position on, every reservation is resolved (committed, or a dead
+ * publisher's and buried, or unreadable and marked) and checked. Nothing read here is trusted:
+ * publishers can write anything into the ring and into its tail at any time.
+ */
+#include "daemon/shard_internal.h"
+
+#include <inttypes.h>
+
+#include "daemon/log.h"
+#include "shm/testpoint.h"
+
+/* A tombstone's length is 32 bits; a longer hole is buried in pieces. */
+#define SHARD_BURY_MAX ((uint64_t)1 << 30)
+
+struct ring *shard_ring_of(const struct shard *shard, uint64_t pos)
+{
+	if (shard->old.ring && pos < shard->cur.ring->first_pos)
+		return shard->old.ring;
+	return shard->cur.ring;
+}
+
+struct layout_counters *shard_counters(const struct shard *shard)
+{
+	return &shard->cur.ring->govern->counters;
+}
+
+static void shard_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* One writer, the drain thread; readers may see the old value a moment longer. */
+	store_relaxed(counter, load_relaxed(counter) + n);
+}
+
+/* ---- is it valid? ---- */
+
+static bool shard_valid_record(const struct ring *ring, uint64_t pos, uint64_t word,
+			       uint64_t *max_ns)
+{
+	const void *bytes = ring_at(ring, pos);
+	struct record_view view;
+	uint32_t crc;
+
+	memcpy(&crc, (const char *)bytes + offsetof(struct record_header, crc), sizeof(crc));
+	if ((ring->flags & GOVERN_F_CHECKSUM) &&
+	    crc != record_crc(ring->crc_seed, pos, word, bytes))
+		return false;
+	if (record_parse(word, bytes, pos, &view) < 0)
+		return false;
+	if (view.timestamp_ns > *max_ns && view.kind == RECORD_COMMITTED)
+		*max_ns = view.timestamp_ns;
+	return true;
+}
+
+/* The records of a batch fill it exactly, and each is valid. */
+static bool shard_valid_batch(const struct ring *ring, uint64_t pos, uint64_t end,
+			      uint32_t *n_records, uint64_t *max_ns)
+{
+	uint64_t at = pos + RECORD_HEADER_LEN;
+
+	while (at < end) {
+		uint64_t word = ring_drain_word(ring, at);
+
+		if (record_word_kind(word) != RECORD_COMMITTED ||
+		    !record_word_is_done(word, ring->max_len, ring->len) ||
+		    record_step(word) > end - at || !shard_valid_record(ring, at, word, max_ns))
+			return false;
+		at += record_step(word);
+		(*n_records)++;
+	}
+	return at == end;
+}
+
+uint64_t shard_valid_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
+			  uint32_t *ret_records, uint64_t *ret_max_ns)
+{
+	uint64_t word = ring_drain_word(ring, pos);
+	uint64_t span = record_span(record_word_len(word));
+	enum record_kind kind = record_word_kind(word);
+	uint32_t n_records = kind == RECORD_COMMITTED;
+	uint64_t max_ns = 0;
+
+	if (!record_word_is_done(word, ring->max_len, ring->len) || span > tail - pos ||
+	    !shard_valid_record(ring, pos, word, &max_ns))
+		return 0;
+	if (kind == RECORD_BATCH &&
+	    !shard_valid_batch(ring, pos, pos + span, &n_records, &max_ns))
+		return 0;
+	*ret_records = n_records;
+	*ret_max_ns = max_ns;
+	return span;
+}
+
+/* ---- what the tail says, and what it can be ---- */
+
+static uint64_t shard_tail(struct shard *shard)
+{
+	struct ring *ring = shard->cur.ring;
+	uint64_t raw = load_relaxed(&ring->publish->tail);
+	uint64_t tail = raw & ~(uint64_t)(RECORD_ALIGN - 1);
+	uint64_t limit = load_relaxed(&ring->govern->limit);
+
+	if (likely((raw & (RECORD_ALIGN - 1)) <= LAYOUT_TAIL_CLOSED && tail >= shard->pos &&
+		   tail <= limit))
+		return ring_tail(ring);
+	tail = tail > limit ? limit : max_u64(tail, shard->pos);
+	log_limited(LOG_LEVEL_WARNING,
+		    "stream %s shard %u: a publisher has overwritten the tail; set to %" PRIu64,
+		    shard->stream, shard->shard, tail);
+	shard_count(&shard_counters(shard)->damaged, 1);
+	if (shard->succession == SUCCESSION_CLOSING)
+		tail |= LAYOUT_TAIL_CLOSED;
+	/* MO(tail.R) MO(tail.A): a repair of what nobody may write; a publisher that moved it
+	 * meanwhile wins, and the next pass looks again. */
+	if (!cas_acq_rel(&ring->publish->tail, &raw, tail))
+		return shard->pos;
+	return tail & ~(uint64_t)(RECORD_ALIGN - 1);
+}
+
+/* ---- burying ---- */
+
+static struct orphan_dead shard_owner(const struct ring *ring, uint16_t owner)
+{
+	struct orphan_dead dead = { .owner = owner };
+
+	if (owner < LAYOUT_PUBLISHER_SLOTS) {
+		dead.pid = ring->govern->owners[owner].pid;
+		dead.uid = ring->govern->owners[owner].uid;
+	}
+	return dead;
+}
+
+static void shard_bury(struct shard *shard, uint64_t len, enum record_kind kind,
+		       const struct orphan_dead *dead)
+{
+	struct layout_counters *counters = shard_counters(shard);
+	struct ring *ring = shard->cur.ring;
+	bool damaged = kind == RECORD_DAMAGED;
+
+	len = min_u64(len, SHARD_BURY_MAX);
+	orphan_bury(ring, shard->pos, (uint32_t)len, kind, dead, clock_ns(ring->govern), !damaged);
+	shard_count(damaged ? &counters->damaged : &counters->tombstones, 1);
+	shard_count(damaged ? &counters->damaged_bytes : &counters->tombstone_bytes, len);
+	if (damaged)
+		log_limited(LOG_LEVEL_WARNING,
+			    "stream %s shard %u: positions %" PRIu64 " to %" PRIu64
+			    " are unreadable; marked as damaged",
+			    shard->stream, shard->shard, shard->pos, shard->pos + len);
+	shard->stuck_pos = 0;
+	shard->resync = 0;
+}
+
+static bool shard_owner_lives(const struct ring *ring, uint16_t owner)
+{
+	return owner < LAYOUT_PUBLISHER_SLOTS &&
+	       load_relaxed(&ring->govern->owners[owner].state) == OWNER_TAKEN;
+}
+
+/* Somebody alive holds the reservation at pos: since when? */
+static void shard_unresolved(struct shard *shard, uint64_t now_ns)
+{
+	if (shard->stuck_pos != shard->pos) {
+		shard->stuck_pos = shard->pos;
+		shard->stuck_ns = now_ns;
+	} else if (now_ns - shard->stuck_ns > shard->policy.claim_timeout_ns) {
+		shard_succession_force(shard);
+	}
+}
+
+/* True for a word at which a search for something valid may stop. */
+static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t tail)
+{
+	uint64_t word = ring_drain_word(ring, at);
+	uint32_t n_records;
+	uint64_t max_ns;
+
+	if (record_word_kind(word) == RECORD_RESERVED)
+		return shard_owner_lives(ring, record_word_owner(word)) &&
+		       record_word_len(word) >= RECORD_HEADER_LEN &&
+		       record_span(record_word_len(word)) <= tail - at;
+	return word != 0 && shard_valid_unit(ring, at, tail, &n_records, &max_ns) > 0;
+}
+
+/* Garbage at pos: looks for what comes after it, a bounded stretch at a time. */
+static bool shard_resync(struct shard *shard, uint64_t tail)
+{
+	static const struct orphan_dead nobody;
+	const struct ring *ring = shard->cur.ring;
+	uint64_t at = max_u64(shard->resync, shard->pos + RECORD_ALIGN);
+	uint64_t budget = at + SHARD_PASS_LEN / 4;
+
+	while (at < tail && at < budget && !shard_resync_stops(ring, at, tail))
+		at += RECORD_ALIGN;
+	if (at < tail && at >= budget) {
+		shard->resync = at;
+		return true;
+	}
+	shard_bury(shard, min_u64(at, tail) - shard->pos, RECORD_DAMAGED, &nobody);
+	return true;
+}
+
+/* Nothing finished at pos. Returns true when that has changed. */
+static bool shard_resolve(struct shard *shard, uint64_t tail, uint64_t now_ns)
+{
+	struct ring *ring = shard->cur.ring;
+	uint64_t word = ring_drain_word(ring, shard->pos);
+	uint32_t len = record_word_len(word);
+	uint64_t hole;
+
+	if (word == 0) {
+		switch (orphan_step(ring, &shard->scan, shard->pos, now_ns, &hole)) {
+		case 0:
+			shard_bury(shard, hole, RECORD_TOMBSTONE, &(struct orphan_dead){ 0 });
+			return true;
+		case ORPHAN_E_FILLED:
+			return true;
+		default:
+			shard_unresolved(shard, now_ns);
+			return false;
+		}
+	}
+	if (record_word_kind(word) != RECORD_RESERVED || len < RECORD_HEADER_LEN ||
+	    record_span(len) > tail - shard->pos || record_span(len) > ring->len)
+		return shard_resync(shard, tail);
+	if (!shard_owner_lives(ring, record_word_owner(word))) {
+		struct orphan_dead dead = shard_owner(ring, record_word_owner(word));
+
+		/* It may have committed just before it died: its death came after that. */
+		if (ring_drain_word(ring, shard->pos) != word)
+			return true;
+		shard_bury(shard, len, RECORD_TOMBSTONE, &dead);
+		return true;
+	}
+	shard_unresolved(shard, now_ns);
+	return false;
+}
+
+/* ---- walking ---- */
+
+void shard_mark(struct shard *shard, uint64_t pos)
+{
+	uint64_t step = shard->cur.ring->len / SHARD_MARKS_PER_RING;
+	uint32_t last = (shard->mark_first + shard->n_marks + SHARD_MARKS - 1) % SHARD_MARKS;
+
+	if (shard->n_marks > 0 && pos < shard->marks[last] + step)
+		return;
+	if (shard->n_marks == SHARD_MARKS) {
+		shard->mark_first = (shard->mark_first + 1) % SHARD_MARKS;
+		shard->n_marks--;
+	}
+	shard->marks[(shard->mark_first + shard->n_marks++) % SHARD_MARKS] = pos;
+}
+
+/* True when the unit of `span` bytes at pos still goes into the range to be written next. */
+static bool shard_fits_segment(struct shard *shard, uint64_t span)
+{
+	uint64_t next;
+
+	if (!shard->store)
+		return true;
+	next = store_next(shard->store);
+	if (shard->pos + span - next <= store_room(shard->store))
+		return true;
+	if (shard->pos > next)
+		return false;
+	/* Nothing is waiting: roll now. An empty segment takes whatever comes. */
+	return store_roll(shard->store) == 0;
+}
+
+static void shard_counted(struct shard *shard, uint64_t span, uint32_t n_records, uint64_t max_ns)
+{
+	struct layout_counters *counters = shard_counters(shard);
+
+	shard->max_ns = max_u64(shard->max_ns, max_ns);
+	if (shard->pos < shard->counted)
+		return;
+	shard->counted = shard->pos + span;
+	shard_count(&counters->records, n_records);
+	shard_count(&counters->bytes, span);
+	if (max_ns)
+		store_relaxed(&counters->latest_ns, max_ns);
+}
+
+bool shard_walk(struct shard *shard, uint64_t now_ns)
+{
+	uint64_t start = shard->pos;
+	bool changed = false;
+
+	while (shard->pos - start < SHARD_PASS_LEN) {
+		struct ring *ring = shard_ring_of(shard, shard->pos);
+		bool is_cur = ring == shard->cur.ring;
+		uint64_t tail = is_cur ? shard_tail(shard) : shard->cur.ring->first_pos;
+		uint64_t span, max_ns;
+		uint32_t n_records;
+
+		if (shard->pos >= tail)
+			break;
+		span = shard_valid_unit(ring, shard->pos, tail, &n_records, &max_ns);
+		if (span == 0) {
+			if (!is_cur || !shard_resolve(shard, tail, now_ns))
+				break;
+			changed = true;
+			continue;
+		}
+		if (!shard_fits_segment(shard, span))
+			break;
+		shard_counted(shard, span, n_records, max_ns);
+		shard->pos += span;
+		shard_mark(shard, shard->pos);
+		TESTPOINT("drain-walked");
+	}
+	if (!shard->store && shard->pos != start)
+		store_relaxed(&shard->cur.ring->govern->written, shard->pos);
+	return changed || shard->pos != start;
+}
+
+/* ---- one pass ---- */
+
+/*
+ * A hostile subscriber can wipe the number of sleepers, or take a wake-up and not pass it on. So
+ * the daemon rings for everybody at most every 20 ms while records come. Publishers pay nothing.
+ */
+static void shard_guard_sleepers(struct shard *shard, uint64_t now_ns)
+{
+	if (shard->guard_pos == shard->pos ||
+	    now_ns - shard->guard_ns < SHARD_WAKE_GUARD_MS * NS_PER_MS)
+		return;
+	shard->guard_pos = shard->pos;
+	shard->guard_ns = now_ns;
+	ring_wake_subscribers(shard->cur.ring);
+}
+
+/* A dead publisher's slot is free again when nothing of it can be left below pos. */
+static void shard_free_slots(struct shard *shard)
+{
+	struct layout_owner *owners = shard->cur.ring->govern->owners;
+
+	for (unsigned int slot = 0; slot < LAYOUT_PUBLISHER_SLOTS; slot++) {
+		if (load_relaxed(&owners[slot].state) == OWNER_DEAD &&
+		    shard->pos >= owners[slot].dead_tail)
+			store_relaxed(&owners[slot].state, OWNER_FREE);
+	}
+}
+
+static void shard_stop_begin(struct shard *shard, uint64_t now_ns)
+{
+	shard->stop_since_ns = now_ns;
+	shard->life = SHARD_STOPPING;
+	if (shard->want_stop == SHARD_STOP_DROP)
+		shard->close_tail = ring_close_tail(shard->cur.ring);
+}
+
+/* All that can be resolved is; a stopped publisher's reservation cannot be waited for. */
+static bool shard_stop_is_done(const struct shard *shard, uint64_t now_ns)
+{
+	uint64_t patience = shard->want_stop == SHARD_STOP_KEEP ? NS_PER_S / 10 : NS_PER_S;
+
+	if (shard->succession == SUCCESSION_MAKING)
+		return false;
+	if (ring_state(shard->cur.ring, NULL) == GOVERN_REMOVED)
+		return true;
+	return shard_disk_idle(shard) && (shard->pos >= ring_tail(shard->cur.ring) ||
+					  now_ns - shard->stop_since_ns > patience);
+}
+
+static bool shard_stop_pass(struct shard *shard, uint64_t now_ns)
+{
+	if (shard->want_stop == SHARD_STOP_NOT)
+		return false;
+	if (shard->life == SHARD_RUNNING)
+		shard_stop_begin(shard, now_ns);
+	if (!shard_stop_is_done(shard, now_ns))
+		return false;
+	/* With nobody left who could publish below the end, the log can go on there. */
+	if (shard->store && shard->want_stop == SHARD_STOP_DROP &&
+	    shard->pos >= ring_tail(shard->cur.ring))
+		store_give_back(shard->store);
+	shard->store = store_close(shard->store);
+	if (shard->want_stop == SHARD_STOP_DROP &&
+	    ring_state(shard->cur.ring, NULL) != GOVERN_REMOVED) {
+		ring_set_succeeded(shard->cur.ring, shard->pos);
+		ring_set_state(shard->cur.ring, GOVERN_SUCCEEDED, 0);
+	}
+	shard->life = SHARD_STOPPED;
+	pthread_cond_broadcast(&shard->changed);
+	return true;
+}
+
+bool shard_pass(struct shard *shard, uint64_t now_ns)
+{
+	bool moved = false;
+
+	pthread_mutex_lock(&shard->lock);
+	if (shard->life == SHARD_RUNNING || shard->life == SHARD_STOPPING) {
+		moved = shard_walk(shard, now_ns);
+		moved |= shard_disk_pass(shard, now_ns);
+		moved |= shard_reclaim(shard, now_ns);
+		moved |= shard_succession_pass(shard, now_ns);
+		shard_free_slots(shard);
+		shard_guard_sleepers(shard, now_ns);
+		moved |= shard_stop_pass(shard, now_ns);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return moved;
+}
+
+bool shard_restless(const struct shard *shard)
+{
+	if (shard->life != SHARD_RUNNING && shard->life != SHARD_STOPPING)
+		return false;
+	return shard->life == SHARD_STOPPING || shard->succession != SUCCESSION_NONE ||
+	       shard->want_ring_len != 0 || shard->guard_pos != shard->pos ||
+	       shard->failures > 0 || shard->pos < ring_tail(shard->cur.ring) ||
+	       shard->policy.rate_limit != 0 ||
+	       (shard->store && shard->policy.sync == SHARD_SYNC_INTERVAL &&
+		store_durable(shard->store) < store_next(shard->store));
+}

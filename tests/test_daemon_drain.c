@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A real shard under a real drain thread, in a temporary directory; publishers in this process. */
+#include <check.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <urcu/urcu-memb.h>
+
+#include "daemon/drain.h"
+#include "daemon/shard.h"
+#include "persist/verify.h"
+#include "shm/clock.h"
+#include "shm/orphan.h"
+#include "shm/wait.h"
+
+static char dir[64];
+static struct drain *drain;
+static struct shard *shard;
+static struct shard_options options;
+static int notify_fd;
+
+static struct ring *pub_ring, *sub_ring;
+static struct ring_publisher publisher;
+static uint32_t slot;
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static void attach(void)
+{
+	struct region_fds fds;
+	uint32_t generation;
+
+	ck_assert_int_eq(shard_region_fds(shard, REGION_PUBLISHER, 0, &generation, &fds), 0);
+	ck_assert_int_eq(ring_open(&fds, REGION_PUBLISHER, &pub_ring), 0);
+	region_fds_close(&fds);
+	ck_assert_int_eq(shard_region_fds(shard, REGION_SUBSCRIBER, 0, &generation, &fds), 0);
+	ck_assert_int_eq(ring_open(&fds, REGION_SUBSCRIBER, &sub_ring), 0);
+	region_fds_close(&fds);
+	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
+					     shard_kick_fd(shard)),
+			 0);
+}
+
+static void detach(void)
+{
+	pub_ring = ring_close(pub_ring);
+	sub_ring = ring_close(sub_ring);
+}
+
+static void start_shard(void)
+{
+	char detail[256] = "";
+
+	ck_assert_msg(shard_new(&options, detail, sizeof(detail), &shard) == 0, "%s", detail);
+	ck_assert_int_eq(drain_add(drain, shard), 0);
+}
+
+static void stop_shard(bool keep)
+{
+	shard_stop(shard, keep);
+	while (!shard_stopped(shard)) {
+		uint64_t n;
+
+		ck_assert_int_eq(read(notify_fd, &n, sizeof(n)), sizeof(n));
+	}
+	drain_remove(drain, shard);
+	shard = shard_free(shard);
+}
+
+static void setup(void)
+{
+	struct drain_options drain_options = { .node = -1 };
+
+	urcu_memb_register_thread();
+	membarrier_register();
+	strcpy(dir, "/tmp/leat-drain-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	notify_fd = eventfd(0, EFD_CLOEXEC);
+	drain_options.notify_fd = notify_fd;
+	ck_assert_int_eq(drain_start(&drain_options, &drain), 0);
+	options = (struct shard_options){
+		.drain = drain,
+		.stream = "test",
+		.directory = dir,
+		.stream_uuid = "0123456789abcde",
+		.flags = GOVERN_F_CHECKSUM,
+		.ring_len = LAYOUT_RING_MIN,
+		.segment_len = 256 * KIB,
+		.node = -1,
+		.policy = { .claim_timeout_ns = 200 * NS_PER_MS },
+	};
+	start_shard();
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
+	attach();
+}
+
+static void teardown(void)
+{
+	detach();
+	stop_shard(false);
+	drain = drain_stop(drain);
+	close(notify_fd);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	urcu_memb_unregister_thread();
+}
+
+static int publish_at(uint32_t value_len, uint32_t sequence, uint64_t *ret_pos)
+{
+	uint32_t len = RECORD_HEADER_LEN + value_len;
+	uint64_t word = record_word(RECORD_COMMITTED, len, publisher.owner, 0), pos;
+	struct record_header *record;
+	int r;
+
+	while ((r = ring_reserve(&publisher, len, &pos)) == RING_E_FULL) {
+		uint32_t bell = ring_bell(&pub_ring->govern->limit_bell);
+
+		ring_kick_drain(&publisher, true);
+		r = ring_reserve(&publisher, len, &pos);
+		if (r != RING_E_FULL)
+			break;
+		(void)wait_bell(&pub_ring->govern->limit_bell, bell, NS_PER_S);
+	}
+	if (r != 0)
+		return r;
+	record = ring_at(pub_ring, pos);
+	record->timestamp_ns = clock_ns(pub_ring->govern);
+	record->key_len = record->headers_len = 0;
+	record->publisher = 1;
+	record->sequence = sequence;
+	memset((char *)record + RECORD_HEADER_LEN, (int)sequence, value_len);
+	record->crc = record_crc(pub_ring->crc_seed, pos, word, record);
+	*ret_pos = pos;
+	return ring_commit(&publisher, pos, word, 1);
+}
+
+static void publish(uint32_t value_len, uint32_t sequence)
+{
+	uint64_t pos;
+
+	ck_assert_int_eq(publish_at(value_len, sequence, &pos), 0);
+}
+
+static void wait_durable(void)
+{
+	uint64_t end = ring_tail(pub_ring);
+
+	for (;;) {
+		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
+
+		if (ring_durable(pub_ring) >= end)
+			return;
+		ring_kick_drain(&publisher, true);
+		ck_assert_int_ne(wait_bell(&pub_ring->govern->ack_bell, bell, 5 * NS_PER_S),
+				 -ETIMEDOUT);
+	}
+}
+
+START_TEST(records_become_durable_and_the_ring_is_reused)
+{
+	struct shard_stats stats;
+	struct verify_stats verified;
+
+	for (uint32_t i = 0; i < 20000; i++)
+		publish(i % 200, i);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_eq(stats.records, 20000);
+	ck_assert_uint_eq(stats.tombstones, 0);
+	ck_assert_uint_eq(stats.damaged, 0);
+	ck_assert_uint_gt(stats.segments, 4);
+	detach();
+	stop_shard(false);
+	ck_assert_int_eq(verify_dir(dir, NULL, NULL, &verified), 0);
+	ck_assert_uint_eq(verified.n_damaged, 0);
+	ck_assert_uint_eq(verified.n_records, 20000);
+	start_shard();
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
+	attach();
+	/* A clean stop leaves no gap: the log goes on where it ended. */
+	ck_assert_uint_eq(ring_tail(pub_ring), stats.tail);
+	publish(10, 1);
+	wait_durable();
+}
+END_TEST
+
+START_TEST(largest_records_go_round_the_ring)
+{
+	for (uint32_t i = 0; i < 200; i++)
+		publish(pub_ring->max_len - RECORD_HEADER_LEN, i);
+	wait_durable();
+}
+END_TEST
+
+START_TEST(a_dead_publishers_reservation_becomes_a_tombstone)
+{
+	struct shard_stats stats;
+	uint64_t pos;
+
+	publish(10, 1);
+	ck_assert_int_eq(ring_reserve(&publisher, 100, &pos), 0);
+	shard_slot_gone(shard, slot);
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
+	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
+					     shard_kick_fd(shard)),
+			 0);
+	publish(10, 2);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_eq(stats.tombstones, 1);
+	ck_assert_uint_eq(stats.tombstone_bytes, 100);
+	ck_assert_uint_eq(stats.records, 2);
+	ck_assert_int_eq(record_word_kind(ring_word_at(sub_ring, pos)), RECORD_TOMBSTONE);
+}
+END_TEST
+
+START_TEST(a_hole_without_owner_becomes_a_tombstone)
+{
+	struct shard_stats stats;
+	uint64_t tail;
+
+	/* What a publisher killed between the tail and the word leaves behind. */
+	store_relaxed(&publisher.slot->claim, publisher.claim + 1);
+	tail = load_relaxed(&pub_ring->publish->tail);
+	store_relaxed(&pub_ring->publish->tail, tail + 128);
+	shard_slot_gone(shard, slot);
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
+	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
+					     shard_kick_fd(shard)),
+			 0);
+	publish(10, 2);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_eq(stats.tombstones, 1);
+	ck_assert_uint_eq(stats.tombstone_bytes, 128);
+}
+END_TEST
+
+START_TEST(a_stopped_publisher_is_left_behind_in_the_old_ring)
+{
+	struct ring_publisher stopped = publisher;
+	uint64_t stuck, pos;
+	struct ring *old = pub_ring;
+	struct shard_stats stats;
+	int r;
+
+	ck_assert_int_eq(ring_reserve(&stopped, 64, &stuck), 0);
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
+	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
+					     shard_kick_fd(shard)),
+			 0);
+	publish(10, 1);
+	while ((r = publish_at(10, 2, &pos)) == 0) {
+		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
+
+		(void)wait_bell(&pub_ring->govern->ack_bell, bell, 50 * NS_PER_MS);
+	}
+	ck_assert_int_eq(r, RING_E_CLOSED);
+	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
+		(void)wait_bell(&old->govern->ack_bell, ring_bell(&old->govern->ack_bell),
+				10 * NS_PER_MS);
+	ck_assert_uint_eq(ring_close_pos(old), stuck);
+	/* It wakes up, commits, and is told. */
+	ck_assert_int_eq(ring_commit(&stopped, stuck,
+				     record_word(RECORD_COMMITTED, 64, stopped.owner, 0), 1),
+			 RING_E_CLOSED);
+	ring_close(sub_ring);
+	attach();
+	ck_assert_uint_gt(pub_ring->generation, old->generation);
+	ck_assert_int_eq(record_word_kind(ring_word_at(pub_ring, stuck)), RECORD_TOMBSTONE);
+	publish(10, 3);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_eq(stats.tombstones, 1);
+	ck_assert_uint_eq(stats.successors, 1);
+	ring_close(old);
+}
+END_TEST
+
+START_TEST(a_ring_grows_while_it_is_used)
+{
+	char detail[128];
+	struct ring *old = pub_ring;
+	uint64_t pos;
+	int r;
+
+	publish(100, 1);
+	ck_assert_int_eq(shard_succeed(shard, MIB, detail, sizeof(detail)), 0);
+	while ((r = publish_at(10, 2, &pos)) == 0)
+		;
+	ck_assert_int_eq(r, RING_E_CLOSED);
+	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
+		(void)wait_bell(&old->govern->ack_bell, ring_bell(&old->govern->ack_bell),
+				10 * NS_PER_MS);
+	ring_close(sub_ring);
+	attach();
+	ck_assert_uint_eq(pub_ring->len, MIB);
+	for (uint32_t i = 0; i < 5000; i++)
+		publish(i % 1000, i);
+	wait_durable();
+	ring_close(old);
+}
+END_TEST
+
+START_TEST(garbage_is_marked_and_what_follows_is_kept)
+{
+	struct shard_stats stats;
+	uint64_t pos;
+
+	ck_assert_int_eq(ring_reserve(&publisher, 96, &pos), 0);
+	memset((char *)ring_at(pub_ring, pos) + 8, 0x5a, 88);
+	ck_assert_int_eq(ring_commit(&publisher, pos, UINT64_C(0xdeadbeefdeadbeef), 1), 0);
+	publish(10, 1);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_eq(stats.damaged, 1);
+	ck_assert_uint_eq(stats.damaged_bytes, 96);
+	ck_assert_uint_eq(stats.records, 1);
+}
+END_TEST
+
+START_TEST(a_wild_tail_is_repaired)
+{
+	uint64_t tail;
+
+	publish(10, 1);
+	wait_durable();
+	tail = load_relaxed(&pub_ring->publish->tail);
+	store_relaxed(&pub_ring->publish->tail, tail - 64);
+	ring_kick_drain(&publisher, true);
+	while (ring_tail(pub_ring) < tail)
+		(void)wait_bell(&pub_ring->govern->ack_bell, 0, NS_PER_MS);
+	store_relaxed(&pub_ring->publish->tail, UINT64_MAX & ~UINT64_C(31));
+	ring_kick_drain(&publisher, true);
+	while (load_relaxed(&pub_ring->publish->tail) > LAYOUT_POS_END)
+		(void)wait_bell(&pub_ring->govern->limit_bell, 0, NS_PER_MS);
+	publish(10, 2);
+	wait_durable();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("daemon/drain");
+	TCase *tcase = tcase_create("drain");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, records_become_durable_and_the_ring_is_reused);
+	tcase_add_test(tcase, largest_records_go_round_the_ring);
+	tcase_add_test(tcase, a_dead_publishers_reservation_becomes_a_tombstone);
+	tcase_add_test(tcase, a_hole_without_owner_becomes_a_tombstone);
+	tcase_add_test(tcase, a_stopped_publisher_is_left_behind_in_the_old_ring);
+	tcase_add_test(tcase, a_ring_grows_while_it_is_used);
+	tcase_add_test(tcase, garbage_is_marked_and_what_follows_is_kept);
+	tcase_add_test(tcase, a_wild_tail_is_repaired);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
