@@ -57,7 +57,7 @@ int file_open(int dir_fd, const char *name, int flags, mode_t mode);
 int file_close(int fd); /* accepts -1; returns -1 */
 void file_closep(int *fd);
 
-/* Reads up to the end of the file: the count may be short there only. */
+/* Short at the end of the file, or before a place that cannot be read (at once: the error). */
 int64_t file_read(int fd, void *buf, uint64_t len, uint64_t off);
 /* Writes all, or negative errno. */
 int file_write(int fd, const void *buf, uint64_t len, uint64_t off);

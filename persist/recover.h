@@ -32,11 +32,12 @@ struct recover {
 	size_t n_bases;
 	uint64_t *ends; /* of the last n_ends segments, exact; the others are not known yet */
 	size_t n_ends;
-	uint64_t end;                 /* position after the last valid record */
-	uint64_t durable;             /* as the checkpoint says, at most `end` */
+	uint64_t end;     /* position after the last valid record */
+	uint64_t durable; /* as the checkpoint says; above `end` when the log's end is missing */
 	uint64_t reserved_until;      /* nothing from there on was ever handed out */
 	uint64_t epoch;               /* the highest seen; 0 for a new shard */
 	uint64_t scanned_len;         /* bytes looked at */
+	uint64_t n_records;           /* committed, among them */
 	bool checkpoint_lost;         /* both slots damaged: reserved_until is a guess far ahead */
 	struct recover_range *ranges; /* ascending */
 	size_t n_ranges;
@@ -60,9 +61,10 @@ struct reader;
 
 /*
  * Walks the records of [from, upto) of one segment. Returns 0 and where the last valid record (or
- * whole batch) ends; damaged ranges before it are added to `recover`.
+ * whole batch) ends; damaged ranges before it are added to `recover`, committed records counted.
+ * Without `resync` it ends before the first damage.
  */
-int recover_walk(struct reader *reader, uint64_t from, uint64_t upto, struct recover *recover,
-		 uint64_t *ret_end);
+int recover_walk(struct reader *reader, uint64_t from, uint64_t upto, bool resync,
+		 struct recover *recover, uint64_t *ret_end);
 
 #endif

@@ -43,4 +43,10 @@ int segment_read_header(int fd, const struct segment_identity *identity, uint64_
 /* Bases of all segments in the directory, ascending; *ret_bases is freed by the caller. */
 int segment_list(int dir_fd, uint64_t **ret_bases, size_t *ret_n);
 
+/* Unlinks a segment and its index; 0 also when they are not there. */
+int segment_unlink(int dir_fd, uint64_t base);
+
+/* Removes all files of a shard by their names, then the directory. */
+int segment_remove_all(const char *path);
+
 #endif

@@ -75,6 +75,12 @@ int store_open(const struct store_options *options, struct io *io,
  */
 int store_start(struct store *store, uint64_t pos);
 
+/*
+ * Before store_close(), when no ring of this shard lives on and all that was handed out is
+ * written: the positions above the end are given back, and the log goes on without a gap.
+ */
+void store_give_back(struct store *store);
+
 /* Waits for all its operations; after no error also syncs and writes the checkpoint. Returns NULL
  * (NULL is accepted). The owner's thread; calls io_wait(). */
 struct store *store_close(struct store *store);
@@ -112,7 +118,7 @@ uint64_t store_durable(const struct store *store);
 /*
  * Positions below store_reserved() may be handed out to publishers (the ring's limit must not be
  * raised above it). store_reserve() asks for more, in the background, so that it becomes at least
- * upto; the call is cheap when that is so already. Ask when less than half of ahead_len is left.
+ * upto; the call is cheap when that was asked for already. Ask for the limit plus ahead_len / 2.
  */
 uint64_t store_reserved(const struct store *store);
 void store_reserve(struct store *store, uint64_t upto);
@@ -141,8 +147,9 @@ int store_checkpoint_error(const struct store *store);
 void store_tick(struct store *store);
 
 /*
- * Unlinks the oldest segment, which must be a closed one. 0, or STORE_E_END when only the current
- * one is left. Space comes back a moment later.
+ * Unlinks the oldest segment, which must be a closed and durable one, in the background; it is in
+ * the list until it is gone. 0, STORE_E_WAIT while the one before is still being unlinked or this
+ * one not durable yet, STORE_E_END when only the current one is left, or why the last one failed.
  */
 int store_drop_oldest(struct store *store);
 
