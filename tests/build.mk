@@ -5,6 +5,7 @@
 
 # Linked into every test program written in C.
 TEST_HELPER_SRCS += \
+	tests/harness.c \
 	# end of TEST_HELPER_SRCS
 
 # libcheck programs, one per module.

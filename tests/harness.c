@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char top[64];    /* everything this program makes lies below it */
+static char build[512]; /* where leat and leatd are */
+static bool is_helper;  /* this process was made by harness_fork() */
+
+void harness_fail(const char *file, int line, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (is_helper) {
+		fprintf(stderr, "%s:%d: in a helper process: %s\n", file, line, text);
+		fflush(NULL);
+		_exit(99);
+	}
+	ck_abort_msg("%s:%d: %s", file, line, text);
+	abort();
+}
+
+/* ---- time, chance, shared memory ---- */
+
+uint64_t harness_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+bool harness_until(bool (*cond)(void *arg), void *arg, double seconds)
+{
+	uint64_t end = harness_now_ns() + (uint64_t)(seconds * 1e9);
+	struct timespec pause = { .tv_nsec = 2000000 };
+
+	while (!cond(arg)) {
+		if (harness_now_ns() > end)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+uint64_t harness_seed(void)
+{
+	const char *given = getenv("LEAT_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0) : harness_now_ns() | 1;
+
+	printf("LEAT_SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout);
+	return seed;
+}
+
+/* splitmix64 */
+uint64_t harness_random(uint64_t *state)
+{
+	uint64_t x = *state += 0x9e3779b97f4a7c15u;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+void *harness_shared(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	must(p != MAP_FAILED, "mmap: %s", strerror(errno));
+	return p;
+}
+
+/* ---- processes ---- */
+
+pid_t harness_fork(int (*fn)(void *arg), void *arg)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	must(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		int status;
+
+		is_helper = true;
+		status = fn(arg);
+		fflush(NULL);
+		_exit(status);
+	}
+	return pid;
+}
+
+struct reaping {
+	pid_t pid;
+	int status;
+};
+
+static bool has_ended(void *arg)
+{
+	struct reaping *reaping = arg;
+	pid_t pid = waitpid(reaping->pid, &reaping->status, WNOHANG);
+
+	must(pid >= 0, "waitpid %d: %s", (int)reaping->pid, strerror(errno));
+	return pid == reaping->pid;
+}
+
+int harness_reap(pid_t pid, double seconds)
+{
+	struct reaping reaping = { .pid = pid };
+
+	must(harness_until(has_ended, &reaping, seconds), "process %d did not end within %.1f s",
+	     (int)pid, seconds);
+	return reaping.status;
+}
+
+void harness_reap_ok(pid_t pid, double seconds, const char *who)
+{
+	int status = harness_reap(pid, seconds);
+
+	must(!WIFSIGNALED(status), "%s died of signal %d", who, WTERMSIG(status));
+	must(WEXITSTATUS(status) == 0, "%s ended with status %d", who, WEXITSTATUS(status));
+}
+
+void harness_kill(pid_t pid)
+{
+	must(kill(pid, SIGKILL) == 0, "kill %d: %s", (int)pid, strerror(errno));
+	harness_reap(pid, 10);
+}
+
+static char *read_all(int fd, size_t *ret_len)
+{
+	size_t len = 0, cap = 4096;
+	char *buf = malloc(cap);
+	ssize_t n;
+
+	must(buf && lseek(fd, 0, SEEK_SET) == 0, "rewinding a tool's output");
+	while ((n = read(fd, buf + len, cap - len - 1)) > 0) {
+		len += (size_t)n;
+		if (cap - len < 2) {
+			cap *= 2;
+			buf = realloc(buf, cap);
+			must(buf, "no memory for a tool's output");
+		}
+	}
+	must(n == 0, "reading a tool's output: %s", strerror(errno));
+	buf[len] = '\0';
+	*ret_len = len;
+	close(fd);
+	return buf;
+}
+
+void harness_become(const struct harness_user *user)
+{
+	must(setgroups(user->group ? 1 : 0, &user->group) == 0, "setgroups: %s", strerror(errno));
+	must(setresgid(user->gid, user->gid, user->gid) == 0, "setresgid: %s", strerror(errno));
+	must(setresuid(user->uid, user->uid, user->uid) == 0, "setresuid: %s", strerror(errno));
+	/* Otherwise /proc/self would still be root's. */
+	must(prctl(PR_SET_DUMPABLE, 1) == 0, "PR_SET_DUMPABLE: %s", strerror(errno));
+}
+
+static void exec_words(const struct harness_bus *bus, const struct harness_user *user,
+		       const char *const *words)
+{
+	char path[640];
+	char *argv[64];
+	int fd = -1;
+	size_t n = 0;
+
+	is_helper = true;
+	for (; words[n] && n < 63; n++)
+		argv[n] = (char *)(uintptr_t)words[n];
+	argv[n] = NULL;
+	if (bus)
+		setenv("LEAT_BUS", bus->sock, 1);
+	if (strcmp(words[0], "leat") == 0 || strcmp(words[0], "leatd") == 0) {
+		snprintf(path, sizeof(path), "%s/%s", build, words[0]);
+		/* Opened now: the other user may not reach the folder. */
+		fd = open(path, O_PATH | O_CLOEXEC);
+	}
+	if (user)
+		harness_become(user);
+	if (fd >= 0)
+		fexecve(fd, argv, environ);
+	else
+		execvp(words[0], argv);
+	fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
+	_exit(127);
+}
+
+void harness_run(const struct harness_bus *bus, const struct harness_user *user,
+		 struct harness_output *ret_output, const char *const *words)
+{
+	int out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), status;
+	pid_t pid;
+
+	must(out >= 0 && err >= 0 && null >= 0, "memfd_create: %s", strerror(errno));
+	fflush(NULL);
+	pid = fork();
+	must(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		dup2(null, 0);
+		dup2(out, 1);
+		dup2(err, 2);
+		exec_words(bus, user, words);
+	}
+	status = harness_reap(pid, 60);
+	close(null);
+	*ret_output = (struct harness_output){
+		.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+	};
+	ret_output->out = read_all(out, &ret_output->out_len);
+	ret_output->err = read_all(err, &ret_output->err_len);
+}
+
+void harness_output_deinit(struct harness_output *output)
+{
+	free(output->out);
+	free(output->err);
+	*output = (struct harness_output){ 0 };
+}
+
+/* ---- the bus ---- */
+
+static bool bus_answers(void *arg)
+{
+	struct harness_bus *bus = arg;
+	struct leat_connect_options options = { .size = sizeof(options), .client = "harness" };
+	struct leat_bus *handle;
+	int status;
+
+	must(waitpid(bus->pid, &status, WNOHANG) == 0,
+	     "leatd ended at once, status %#x, see %s/log", (unsigned)status, bus->dir);
+	if (leat_connect(bus->sock, &options, &handle) < 0)
+		return false;
+	leat_close(handle);
+	return true;
+}
+
+static void start_daemon(struct harness_bus *bus)
+{
+	char path[640], runtime[112], data[112], log[112];
+	const char *words[] = { "leatd", "--runtime", runtime, "--data", data, NULL, NULL };
+
+	snprintf(path, sizeof(path), "%s/%sleatd", build,
+		 bus->flags & HARNESS_TESTPOINTS ? "tests/" : "");
+	snprintf(runtime, sizeof(runtime), "%s/run", bus->dir);
+	snprintf(data, sizeof(data), "%s/data", bus->dir);
+	snprintf(log, sizeof(log), "%s/log", bus->dir);
+	if (bus->flags & HARNESS_KEEP)
+		words[5] = "--keep";
+	fflush(NULL);
+	bus->pid = fork();
+	must(bus->pid >= 0, "fork: %s", strerror(errno));
+	if (bus->pid == 0) {
+		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		dup2(null, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		unsetenv("NOTIFY_SOCKET");
+		execv(path, (char **)(uintptr_t)words);
+		fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
+		_exit(127);
+	}
+	must(harness_until(bus_answers, bus, 20), "leatd is not ready after 20 s, see %s", log);
+}
+
+void harness_bus_start(struct harness_bus *bus, unsigned flags)
+{
+	char path[112];
+
+	*bus = (struct harness_bus){ .flags = flags };
+	snprintf(bus->dir, sizeof(bus->dir), "%s/bus.XXXXXX", top);
+	must(mkdtemp(bus->dir), "mkdtemp %s: %s", bus->dir, strerror(errno));
+	snprintf(path, sizeof(path), "%s/data", bus->dir);
+	must(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
+	snprintf(path, sizeof(path), "%s/run", bus->dir);
+	must(mkdir(path, 0755) == 0, "mkdir %s: %s", path, strerror(errno));
+	if (flags & HARNESS_PUBLIC)
+		must(chmod(bus->dir, 0755) == 0, "chmod: %s", strerror(errno));
+	snprintf(bus->sock, sizeof(bus->sock), "%s/run/bus.sock", bus->dir);
+	start_daemon(bus);
+}
+
+void harness_bus_restart(struct harness_bus *bus)
+{
+	must(bus->pid == 0, "the bus still has a daemon");
+	start_daemon(bus);
+}
+
+void harness_bus_stop(struct harness_bus *bus)
+{
+	pid_t pid = bus->pid;
+
+	bus->pid = 0;
+	must(kill(pid, SIGTERM) == 0, "kill: %s", strerror(errno));
+	harness_reap_ok(pid, 20, "leatd");
+}
+
+void harness_bus_kill(struct harness_bus *bus)
+{
+	pid_t pid = bus->pid;
+
+	bus->pid = 0;
+	harness_kill(pid);
+}
+
+struct leat_bus *harness_connect(const struct harness_bus *bus)
+{
+	char detail[256] = "";
+	struct leat_connect_options options = { .size = sizeof(options),
+						.client = "harness",
+						.detail = detail,
+						.detail_len = sizeof(detail) };
+	struct leat_bus *handle;
+	int r = leat_connect(bus->sock, &options, &handle);
+
+	must(r == 0, "leat_connect: %s (%s)", leat_strerror(r), detail);
+	return handle;
+}
+
+pid_t harness_daemon_pid(const struct harness_bus *bus)
+{
+	struct leat_bus *handle = harness_connect(bus);
+	json_t *root;
+	char *text;
+	pid_t pid;
+	int r = leat_stat_json(handle, NULL, &text);
+
+	must(r == 0, "leat_stat_json: %s", leat_detail(handle));
+	root = json_loads(text, 0, NULL);
+	free(text);
+	pid = (pid_t)json_integer_value(json_object_get(json_object_get(root, "bus"), "pid"));
+	json_decref(root);
+	leat_close(handle);
+	must(pid > 0, "no bus.pid in the statistics");
+	return pid;
+}
+
+void harness_stream(struct leat_bus *bus, const char *name, uint32_t n_shards, uint64_t ring_len,
+		    const struct leat_stream_options *options)
+{
+	struct leat_stream_options all;
+	int r;
+
+	leat_stream_options_init(&all);
+	if (options)
+		all = *options;
+	all.n_shards = n_shards;
+	all.ring_len = ring_len;
+	r = leat_stream_create(bus, name, &all);
+	must(r == 0, "creating %s: %s", name, leat_detail(bus));
+}
+
+struct leat_publisher *harness_publisher(struct leat_bus *bus, const char *stream)
+{
+	struct leat_publisher *publisher;
+	int r = leat_publisher_open(bus, stream, NULL, &publisher);
+
+	must(r == 0, "opening %s to publish: %s", stream, leat_detail(bus));
+	return publisher;
+}
+
+struct leat_subscriber *harness_subscriber(struct leat_bus *bus, const char *stream)
+{
+	struct leat_subscriber_options options;
+	struct leat_subscriber *subscriber;
+	int r;
+
+	leat_subscriber_options_init(&options);
+	options.start = LEAT_EARLIEST;
+	r = leat_subscriber_open(bus, stream, &options, &subscriber);
+	must(r == 0, "opening %s to subscribe: %s", stream, leat_detail(bus));
+	return subscriber;
+}
+
+int64_t harness_figure(struct leat_bus *bus, const char *stream, const char *field)
+{
+	json_t *root, *shards, *shard, *value;
+	int64_t sum = 0;
+	char *text;
+	size_t i;
+	int r = leat_stat_json(bus, stream, &text);
+
+	must(r == 0, "leat_stat_json: %s", leat_detail(bus));
+	root = json_loads(text, 0, NULL);
+	shards = json_object_get(json_array_get(json_object_get(root, "streams"), 0), "shards");
+	must(json_array_size(shards) > 0, "no shards in the statistics: %s", text);
+	json_array_foreach(shards, i, shard) {
+		value = json_object_get(shard, field);
+		must(json_is_integer(value), "no %s in the statistics: %s", field, text);
+		sum += json_integer_value(value);
+	}
+	json_decref(root);
+	free(text);
+	return sum;
+}
+
+/* ---- main ---- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+/* What a killed case leaves behind becomes a child of this process (PR_SET_CHILD_SUBREAPER). */
+static void end_orphans(void)
+{
+	char path[64], list[4096], *p, *end;
+	ssize_t len;
+	int fd;
+
+	for (int round = 0; round < 100; round++) {
+		snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		len = fd < 0 ? 0 : read(fd, list, sizeof(list) - 1);
+		if (fd >= 0)
+			close(fd);
+		if (len <= 0)
+			return;
+		list[len] = '\0';
+		for (p = list; *p; p = end) {
+			pid_t pid = (pid_t)strtol(p, &end, 10);
+
+			if (end == p)
+				break;
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+		}
+	}
+}
+
+static int show_log(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	char line[512];
+	FILE *file;
+
+	(void)st;
+	if (type != FTW_F || strcmp(path + ftw->base, "log") != 0)
+		return 0;
+	file = fopen(path, "re");
+	printf("---- %s\n", path);
+	while (file && fgets(line, sizeof(line), file))
+		fputs(line, stdout);
+	if (file)
+		fclose(file);
+	return 0;
+}
+
+int harness_skip(const char *why)
+{
+	printf("%s\n", why);
+	return 77;
+}
+
+int harness_main(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	const char *given = getenv("LEAT_BUILD"), *tmp = getenv("TMPDIR");
+	int n_failed;
+
+	unsetenv("LEAT_BUS");
+	unsetenv("NOTIFY_SOCKET");
+	if (!realpath(given ? given : "build/release", build)) {
+		printf("LEAT_BUILD does not say where leatd is\n");
+		return 2;
+	}
+	snprintf(top, sizeof(top), "%s/leat-test.XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	if (!mkdtemp(top) || chmod(top, 0755) < 0) {
+		perror(top);
+		return 2;
+	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	end_orphans();
+	if (n_failed)
+		nftw(top, show_log, 16, FTW_PHYS);
+	nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return n_failed ? 1 : 0;
+}
