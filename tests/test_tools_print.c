@@ -115,7 +115,7 @@ START_TEST(json_gives_what_is_not_utf8_as_base64)
 	ck_assert_str_eq(written(), "{\"stream\":\"o\",\"shard\":3,\"position\":4294901792,"
 				    "\"ts\":1700000000123,\"ts_ns\":1700000000123456789,"
 				    "\"event_time_ns\":7,\"key\":null,"
-				    "\"value_base64\":\"/wAB\"}");
+				    "\"value\":{\"base64\":\"/wAB\"}}");
 }
 END_TEST
 

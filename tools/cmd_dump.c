@@ -122,18 +122,17 @@ static void show_header(struct dump *dump, const struct format_segment *header, 
 
 /* ---- records ---- */
 
+/* As in what `leat sub -J` prints: bytes that are no text come as an object. */
 static void json_field(struct dump *dump, const char *name, const void *bytes, size_t len)
 {
-	bool text = escape_is_utf8(bytes, len);
-
-	put(dump, "\"%s%s\":", name, text ? "" : "_base64");
-	if (text) {
+	put(dump, "\"%s\":", name);
+	if (escape_is_utf8(bytes, len)) {
 		escape_json(&dump->out, bytes, len);
 		return;
 	}
-	out_char(&dump->out, '"');
+	out_text(&dump->out, "{\"base64\":\"");
 	escape_base64(&dump->out, bytes, len);
-	out_char(&dump->out, '"');
+	out_text(&dump->out, "\"}");
 }
 
 static void json_content(struct dump *dump, const struct record_view *view)

@@ -79,10 +79,6 @@ struct pub {
 	uint64_t n_bytes;     /* of them */
 	uint64_t n_refused;
 	bool failed; /* an input could not be read */
-	size_t n_run;
-	struct leat_record run[PUB_RUN];
-	struct leat_result results[PUB_RUN];
-	uint64_t numbers[PUB_RUN]; /* of the record in its input */
 };
 
 static void refuse(struct pub *pub, uint64_t number, const char *why)
@@ -118,56 +114,40 @@ static uint64_t record_len(const struct leat_record *record)
 	return len;
 }
 
-/* Sorts out what became of the run: what found no room stays in it, in order. */
-static int settle_run(struct pub *pub)
-{
-	size_t i, n = 0;
-	int error, fatal = 0;
-
-	for (i = 0; i < pub->n_run; i++) {
-		error = pub->results[i].error;
-		if (error == 0) {
-			pub->n_published++;
-			pub->n_bytes += pub->run[i].key_len + pub->run[i].value_len;
-		} else if (error == -EAGAIN || error == -ETIMEDOUT || error == -EINTR) {
-			pub->run[n] = pub->run[i];
-			pub->numbers[n++] = pub->numbers[i];
-		} else if (error == -EMSGSIZE) {
-			refuse_size(pub, pub->numbers[i], record_len(&pub->run[i]));
-		} else if (error == -EINVAL) {
-			refuse(pub, pub->numbers[i],
-			       pub->run[i].key_len > UINT16_MAX
-				       ? "its key is longer than 65535 bytes"
-				       : leat_publisher_detail(pub->publisher));
-		} else {
-			fatal = error;
-		}
-	}
-	pub->n_run = n;
-	return fatal;
-}
-
-/* A full ring is waited for, in slices, so that a signal can end it. */
-static int publish_run(struct pub *pub)
+/*
+ * One record, waiting for room as long as it takes, in slices, so that a signal can end it. Not
+ * leat_publish_many(): there a record that found no room would be overtaken by the next one.
+ */
+static int publish_record(struct pub *pub, const struct leat_record *record)
 {
 	const char *detail;
 	int rc;
 
-	while (pub->n_run > 0) {
-		rc = leat_publish_many(pub->publisher, pub->run, pub->n_run, pub->results);
-		if (rc >= 0)
-			rc = settle_run(pub);
-		if (rc < 0) {
-			detail = leat_publisher_detail(pub->publisher);
-			progress_clear(&pub->progress);
-			tool_error("%s: %s", pub->stream,
-				   detail && *detail ? detail : leat_strerror(rc));
-			return rc;
+	do {
+		rc = leat_publish_timed(pub->publisher, record, PUB_SLICE_MS * UINT64_C(1000000),
+					NULL);
+		if (rc == 0) {
+			pub->n_published++;
+			pub->n_bytes += record->key_len + record->value_len;
+			return 0;
 		}
-		if (pub->n_run > 0 && tool_stopping())
+		if ((rc == -EAGAIN || rc == -ETIMEDOUT || rc == -EINTR) && tool_stopping())
 			return -EINTR;
+	} while (rc == -EAGAIN || rc == -ETIMEDOUT || rc == -EINTR);
+	detail = leat_publisher_detail(pub->publisher);
+	if (!detail || !*detail)
+		detail = leat_strerror(rc);
+	if (rc == -EMSGSIZE && record->key_len <= UINT16_MAX) {
+		refuse_size(pub, pub->n_in_input, record_len(record));
+		return 0;
 	}
-	return 0;
+	if (rc == -EMSGSIZE || rc == -EINVAL) {
+		refuse(pub, pub->n_in_input, detail);
+		return 0;
+	}
+	progress_clear(&pub->progress);
+	tool_error("%s: %s", pub->stream, detail);
+	return rc;
 }
 
 /* The key by --key-regex; none when it does not match. */
@@ -185,17 +165,9 @@ static void find_key(const struct pub *pub, const struct split_part *part,
 	record->key_len = (size_t)(group->rm_eo - group->rm_so);
 }
 
-static int add_record(struct pub *pub, const struct split_part *part)
+static int publish_part(struct pub *pub, const struct split_part *part)
 {
-	struct leat_record *record = &pub->run[pub->n_run];
-	const char *end;
-
-	pub->n_in_input++;
-	if (part->too_large) {
-		refuse_size(pub, pub->n_in_input, part->full_len);
-		return 0;
-	}
-	*record = (struct leat_record){
+	struct leat_record record = {
 		.key = pub->key,
 		.key_len = pub->key ? strlen(pub->key) : 0,
 		.value = part->data,
@@ -204,18 +176,24 @@ static int add_record(struct pub *pub, const struct split_part *part)
 		.n_headers = pub->n_headers,
 		.shard = pub->shard,
 	};
+	const char *end;
+
+	pub->n_in_input++;
+	if (part->too_large) {
+		refuse_size(pub, pub->n_in_input, part->full_len);
+		return 0;
+	}
 	if (pub->has_regex)
-		find_key(pub, part, record);
+		find_key(pub, part, &record);
 	end = pub->separator ? memmem(part->data, part->len, pub->separator, pub->separator_len)
 			     : NULL;
 	if (end) {
-		record->key = part->data;
-		record->key_len = (size_t)(end - part->data);
-		record->value = end + pub->separator_len;
-		record->value_len = part->len - record->key_len - pub->separator_len;
+		record.key = part->data;
+		record.key_len = (size_t)(end - part->data);
+		record.value = end + pub->separator_len;
+		record.value_len = part->len - record.key_len - pub->separator_len;
 	}
-	pub->numbers[pub->n_run++] = pub->n_in_input;
-	return pub->n_run == PUB_RUN ? publish_run(pub) : 0;
+	return publish_record(pub, &record);
 }
 
 /* Waits for input so that a signal between two reads is not missed for long. */
@@ -272,10 +250,7 @@ static int publish_input(struct pub *pub, int fd)
 	pub->n_in_input = 0;
 	while (rc == 0) {
 		while (rc == 0 && split_next(&pub->split, &part) > 0)
-			rc = add_record(pub, &part);
-		/* The run points into the buffer, which is about to change. */
-		if (rc == 0)
-			rc = publish_run(pub);
+			rc = publish_part(pub, &part);
 		if (rc < 0 || pub->split.eof)
 			break;
 		rc = fill(pub, fd);
@@ -293,6 +268,9 @@ static int publish_file(struct pub *pub, const char *path)
 	}
 	pub->input = path;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Waiting for somebody to write to a fifo can be interrupted. */
+	if (fd < 0 && tool_stopping())
+		return -EINTR;
 	if (fd < 0) {
 		tool_error("%s: cannot open: %s", path, strerror(errno));
 		pub->failed = true;

@@ -186,7 +186,7 @@ int cmd_stat(int argc, char **argv)
 	if (tool_connect(&bus) < 0 || state_take_with_rates(bus, argv[optind], &state) < 0)
 		return TOOL_FAILED;
 	if (json) {
-		json_dumpf(state.root, stdout, JSON_COMPACT);
+		json_dumpf(state.root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
 		putchar('\n');
 	} else {
 		print_state(&state);

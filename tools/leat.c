@@ -21,6 +21,7 @@ static const struct command commands[] = {
 	{ "top", cmd_top, "the same as it changes" },
 	{ "verify", cmd_verify, "check every byte that is kept" },
 	{ "dump", cmd_dump, "show a segment file in words" },
+	{ "bench", cmd_bench, "measure this machine and leat on it" },
 };
 
 static const char help_head[] =

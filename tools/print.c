@@ -136,22 +136,8 @@ static void json_number(struct out *out, const char *before, uint64_t number)
 	out_number(out, number);
 }
 
-/* Bytes that are no UTF-8 cannot be a JSON string; then the member is called so. */
-static void json_bytes(struct out *out, const char *name, const void *bytes, size_t len)
-{
-	out_text(out, ",\"");
-	out_text(out, name);
-	if (escape_is_utf8(bytes, len)) {
-		out_text(out, "\":");
-		escape_json(out, bytes, len);
-		return;
-	}
-	out_text(out, "_base64\":\"");
-	escape_base64(out, bytes, len);
-	out_char(out, '"');
-}
-
-static void json_element(struct out *out, const void *bytes, size_t len)
+/* Bytes that are no UTF-8 cannot be a JSON string; then they come as an object. */
+static void json_bytes(struct out *out, const void *bytes, size_t len)
 {
 	if (escape_is_utf8(bytes, len)) {
 		escape_json(out, bytes, len);
@@ -173,9 +159,9 @@ static void json_headers(struct out *out, const struct leat_message *message)
 	while (leat_message_header(message, &off, &header) == 1) {
 		if (n++ > 0)
 			out_char(out, ',');
-		json_element(out, header.name, header.name_len);
+		json_bytes(out, header.name, header.name_len);
 		out_char(out, ',');
-		json_element(out, header.value, header.value_len);
+		json_bytes(out, header.value, header.value_len);
 	}
 	out_char(out, ']');
 }
@@ -223,11 +209,13 @@ void print_json(struct out *out, const char *stream, const struct leat_message *
 		json_number(out, ",\"event_time_ns\":", message->event_time_ns);
 	if (message->headers_len)
 		json_headers(out, message);
+	out_text(out, ",\"key\":");
 	if (message->key_len)
-		json_bytes(out, "key", message->key, message->key_len);
+		json_bytes(out, message->key, message->key_len);
 	else
-		out_text(out, ",\"key\":null");
-	json_bytes(out, "value", message->value, message->value_len);
+		out_text(out, "null");
+	out_text(out, ",\"value\":");
+	json_bytes(out, message->value, message->value_len);
 	out_char(out, '}');
 }
 

@@ -2,6 +2,7 @@
 #include "tools/state.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,7 @@ static void set_rate(const json_t *before, json_t *now, const char *field, const
 	uint64_t a = state_u64(before, field), b = state_u64(now, field);
 	double per_s = before && b > a && seconds > 0 ? (double)(b - a) / seconds : 0;
 
-	json_object_set_new(now, rate, json_real(per_s));
+	json_object_set_new(now, rate, json_real(round(per_s * 10) / 10));
 }
 
 void state_add_rates(const struct state *before, struct state *now)
