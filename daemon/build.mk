@@ -13,6 +13,5 @@ DAEMON_SRCS += \
 	daemon/shard.c \
 	daemon/shard_disk.c \
 	daemon/shard_drain.c \
-	daemon/shard_segments.c \
 	daemon/shard_succeed.c \
 	# end of DAEMON_SRCS

@@ -11,16 +11,16 @@
 #include "daemon/shard_internal.h"
 
 enum {
-	DRAIN_NAP_MS = 1,     /* between passes while records come */
-	DRAIN_LINGER_MS = 30, /* napping goes on so long after the last one */
+	DRAIN_NAP_MS = 1,       /* between passes while records come */
+	DRAIN_LINGER_MS = 30,   /* napping goes on so long after the last one */
 	DRAIN_STUCK_NAP_MS = 5, /* while only somebody alive can go on */
-	DRAIN_IDLE_MS = 1000, /* clock, checkpoints and the watchdog */
+	DRAIN_IDLE_MS = 1000,   /* clock, checkpoints and the watchdog */
 	DRAIN_EVENTS = 64,
 };
 
 struct drain {
 	pthread_t thread;
-	pthread_mutex_t lock; /* the list's writers, clock */
+	pthread_mutex_t lock;        /* the list's writers, clock */
 	struct cds_list_head shards; /* RCU */
 	struct drain_options options;
 	struct io *io;
@@ -48,7 +48,7 @@ static void drain_update_clock(struct drain *drain)
 	clock_source_update(&drain->clock);
 	pthread_mutex_unlock(&drain->lock);
 	urcu_memb_read_lock();
-	cds_list_for_each_entry_rcu (shard, &drain->shards, drain_node) {
+	cds_list_for_each_entry_rcu(shard, &drain->shards, drain_node) {
 		if (shard->life == SHARD_RUNNING)
 			drain_set_clock(drain, shard->cur.ring);
 	}
@@ -78,13 +78,13 @@ static bool drain_pass(struct drain *drain, bool *ret_restless)
 	struct shard *shard;
 
 	urcu_memb_read_lock();
-	cds_list_for_each_entry_rcu (shard, &drain->shards, drain_node) {
+	cds_list_for_each_entry_rcu(shard, &drain->shards, drain_node) {
 		enum shard_life before = shard->life;
 
 		if (before == SHARD_NEW)
 			drain_start_shard(shard);
-		moved |= shard_pass(shard, now_ns);
-		restless |= shard_restless(shard);
+		moved |= shard_drain_pass(shard, now_ns);
+		restless |= shard_drain_restless(shard);
 		if (before != SHARD_STOPPED && shard->life == SHARD_STOPPED)
 			(void)!write(drain->options.notify_fd, &one, sizeof(one));
 	}
@@ -112,7 +112,7 @@ static void drain_announce_sleep(struct drain *drain, bool asleep)
 	struct shard *shard;
 
 	urcu_memb_read_lock();
-	cds_list_for_each_entry_rcu (shard, &drain->shards, drain_node) {
+	cds_list_for_each_entry_rcu(shard, &drain->shards, drain_node) {
 		pthread_mutex_lock(&shard->lock);
 		if (shard->life == SHARD_RUNNING) {
 			if (asleep)

@@ -15,8 +15,8 @@ struct ring;
 struct shard;
 
 struct drain_options {
-	int node;	  /* NUMA node whose CPUs the thread runs on, -1 = any */
-	int notify_fd;	  /* eventfd written when a shard has stopped or a segment was closed */
+	int node;          /* NUMA node whose CPUs the thread runs on, -1 = any */
+	int notify_fd;     /* eventfd written when a shard has stopped or a segment was closed */
 	int force_threads; /* disk work by threads even where io_uring works */
 	/* Called on the thread before it starts: binds it to its node (placement.c). NULL ok. */
 	void (*bind)(int node);

@@ -11,6 +11,18 @@
 
 /* ---- rings and where they are kept ---- */
 
+struct ring *shard_ring_of(const struct shard *shard, uint64_t pos)
+{
+	if (shard->old.ring && pos < shard->cur.ring->first_pos)
+		return shard->old.ring;
+	return shard->cur.ring;
+}
+
+struct layout_counters *shard_counters(const struct shard *shard)
+{
+	return &shard->cur.ring->govern->counters;
+}
+
 void shard_ring_name(const struct shard *shard, uint32_t generation, char *buf, size_t len)
 {
 	char uuid[33];
@@ -131,10 +143,10 @@ static void shard_adopt_succession(struct shard *shard)
 		uint64_t from = ring_close_pos(ring);
 
 		memset(shard->next.ring->data, 0, shard->next.ring->len);
-		shard_ring_rebase(shard, from, tail);
-		shard_decide(shard, from, tail);
+		shard_succeed_rebase(shard, from, tail);
+		shard_succeed_decide(shard, from, tail);
 		shard_ring_release(shard, &shard->old, true);
-		shard_succession_finish(shard);
+		shard_succeed_finish(shard);
 		return;
 	}
 	shard_ring_release(shard, &shard->next, true);
@@ -471,8 +483,8 @@ void shard_statistics(const struct shard *shard, struct shard_stats *ret_stats)
 	stats.generation = ring->generation;
 	stats.state = ring_state(ring, &stats.error);
 	for (uint32_t slot = 0; slot < LAYOUT_PUBLISHER_SLOTS; slot++)
-		stats.n_publishers +=
-			load_relaxed(&ring->govern->owners[slot].state) == OWNER_TAKEN;
+		stats.n_publishers += load_relaxed(&ring->govern->owners[slot].state) ==
+				      OWNER_TAKEN;
 	shard_unlock(shard);
 	*ret_stats = stats;
 }
@@ -494,4 +506,86 @@ bool shard_stopped(const struct shard *shard)
 	stopped = shard->life == SHARD_STOPPED || shard->life == SHARD_BROKEN;
 	shard_unlock(shard);
 	return stopped;
+}
+
+/* ---- segments ---- */
+
+/*
+ * The store stays open while the shard is served, and the drain thread lets go of it under the
+ * lock; so it is held for these calls, which open files but never wait for the disk's writes.
+ */
+int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segments, size_t n)
+{
+	size_t found = 0;
+	int r = 0;
+
+	pthread_mutex_lock(&shard->lock);
+	while (shard->store && found < n) {
+		struct shard_segment *segment = &segments[found];
+		bool closed;
+
+		*segment = (struct shard_segment){ .fd = -1 };
+		r = store_open_segment(shard->store, pos, &segment->base, &segment->end, &closed,
+				       &segment->fd);
+		if (r != 0)
+			break;
+		pos = segment->end;
+		if (!closed)
+			segment->end = 0;
+		found++;
+		if (!closed)
+			break;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return r < 0 && found == 0 ? r : (int)found;
+}
+
+size_t shard_closed_segments(struct shard *shard, struct shard_closed_segment *segments, size_t n)
+{
+	struct store_segment_info infos[64];
+	size_t found = 0, first = 0, got;
+
+	pthread_mutex_lock(&shard->lock);
+	while (shard->store && found < n) {
+		got = store_list(shard->store, first, infos, ARRAY_LEN(infos));
+		if (got == 0)
+			break;
+		for (size_t i = 0; i < got && found < n; i++) {
+			if (!infos[i].closed)
+				continue;
+			segments[found++] = (struct shard_closed_segment){
+				.base = infos[i].base,
+				.bytes = infos[i].bytes ? infos[i].bytes
+							: infos[i].end - infos[i].base,
+				.last_ns = infos[i].max_ns,
+			};
+		}
+		first += got;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return found;
+}
+
+uint64_t shard_kept_bytes(const struct shard *shard)
+{
+	return load_relaxed(&shard->cur.ring->govern->counters.kept_bytes);
+}
+
+int shard_drop_segment(struct shard *shard, uint64_t base)
+{
+	static const uint64_t one = 1;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&shard->lock);
+	if (shard->store && shard->life == SHARD_RUNNING) {
+		shard->want_drop = true;
+		shard->drop_base = base;
+		shard->drop_result = -ENOENT;
+		(void)!write(shard->kick_fd, &one, sizeof(one));
+		while (shard->want_drop && shard->life == SHARD_RUNNING)
+			pthread_cond_wait(&shard->changed, &shard->lock);
+		r = shard->drop_result;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return r;
 }

@@ -15,8 +15,15 @@
 struct drain;
 struct shard;
 
-enum shard_sync { SHARD_SYNC_ALWAYS, SHARD_SYNC_NONE, SHARD_SYNC_INTERVAL };
-enum shard_disk_full { SHARD_DISK_FULL_STOP, SHARD_DISK_FULL_DROP_OLDEST };
+enum shard_sync {
+	SHARD_SYNC_ALWAYS,
+	SHARD_SYNC_NONE,
+	SHARD_SYNC_INTERVAL
+};
+enum shard_disk_full {
+	SHARD_DISK_FULL_STOP,
+	SHARD_DISK_FULL_DROP_OLDEST
+};
 
 /* What can change while the shard lives: shard_set_policy(). */
 struct shard_policy {

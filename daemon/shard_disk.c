@@ -49,7 +49,7 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 		log_warning("stream %s shard %u: recovery found positions %" PRIu64 " to %" PRIu64
 			    " %s",
 			    shard->stream, shard->shard, range->from, range->to,
-			    range->kind == RECOVER_TORN	 ? "torn off by the crash"
+			    range->kind == RECOVER_TORN  ? "torn off by the crash"
 			    : range->kind == RECOVER_GAP ? "never used"
 							 : "damaged");
 	}
@@ -209,8 +209,8 @@ static bool shard_sync_is_due(struct shard *shard, uint64_t now_ns)
 	if (shard->policy.sync == SHARD_SYNC_NONE)
 		return shard->life == SHARD_STOPPING;
 	/* Publishers would soon wait for memory that only a sync can free. */
-	room = load_relaxed(&govern->limit) - min_u64(ring_tail(shard->cur.ring),
-						      load_relaxed(&govern->limit));
+	room = load_relaxed(&govern->limit) -
+	       min_u64(ring_tail(shard->cur.ring), load_relaxed(&govern->limit));
 	return now_ns - shard->synced_ns >= shard->policy.sync_ns ||
 	       room < shard->cur.ring->len / 4 || shard->life == SHARD_STOPPING;
 }
@@ -323,7 +323,7 @@ static uint64_t shard_boundary(struct shard *shard, uint64_t pos)
 	return found;
 }
 
-/* After a rewind few boundaries are known: the first one, or where the walk stands, if it is safe. */
+/* After a rewind few boundaries are known: the first one, or where the walk stands, if safe. */
 static uint64_t shard_next_boundary(const struct shard *shard, uint64_t safe)
 {
 	uint64_t next = shard->n_marks > 0 ? shard->marks[shard->mark_first] : shard->pos;
@@ -347,7 +347,7 @@ static uint64_t shard_rate_cap(struct shard *shard, uint64_t now_ns, uint64_t li
 	return shard->rate_pos + earned;
 }
 
-bool shard_reclaim(struct shard *shard, uint64_t now_ns)
+bool shard_disk_reclaim(struct shard *shard, uint64_t now_ns)
 {
 	struct ring *ring = shard->cur.ring;
 	uint64_t safe = shard_safe_pos(shard), limit = load_relaxed(&ring->govern->limit);

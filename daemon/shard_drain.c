@@ -14,18 +14,6 @@
 /* A tombstone's length is 32 bits; a longer hole is buried in pieces. */
 #define SHARD_BURY_MAX ((uint64_t)1 << 30)
 
-struct ring *shard_ring_of(const struct shard *shard, uint64_t pos)
-{
-	if (shard->old.ring && pos < shard->cur.ring->first_pos)
-		return shard->old.ring;
-	return shard->cur.ring;
-}
-
-struct layout_counters *shard_counters(const struct shard *shard)
-{
-	return &shard->cur.ring->govern->counters;
-}
-
 static void shard_count(_Atomic uint64_t *counter, uint64_t n)
 {
 	/* One writer, the drain thread; readers may see the old value a moment longer. */
@@ -71,7 +59,7 @@ static bool shard_valid_batch(const struct ring *ring, uint64_t pos, uint64_t en
 	return at == end;
 }
 
-uint64_t shard_valid_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
+uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
 			  uint32_t *ret_records, uint64_t *ret_max_ns)
 {
 	uint64_t word = ring_drain_word(ring, pos);
@@ -83,8 +71,7 @@ uint64_t shard_valid_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
 	if (!record_word_is_done(word, ring->max_len, ring->len) || span > tail - pos ||
 	    !shard_valid_record(ring, pos, word, &max_ns))
 		return 0;
-	if (kind == RECORD_BATCH &&
-	    !shard_valid_batch(ring, pos, pos + span, &n_records, &max_ns))
+	if (kind == RECORD_BATCH && !shard_valid_batch(ring, pos, pos + span, &n_records, &max_ns))
 		return 0;
 	*ret_records = n_records;
 	*ret_max_ns = max_ns;
@@ -163,7 +150,7 @@ static void shard_unresolved(struct shard *shard, uint64_t now_ns)
 		shard->stuck_pos = shard->pos;
 		shard->stuck_ns = now_ns;
 	} else if (now_ns - shard->stuck_ns > shard->policy.claim_timeout_ns) {
-		shard_succession_force(shard);
+		shard_succeed_force(shard);
 	}
 }
 
@@ -178,7 +165,7 @@ static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t ta
 		return shard_owner_lives(ring, record_word_owner(word)) &&
 		       record_word_len(word) >= RECORD_HEADER_LEN &&
 		       record_span(record_word_len(word)) <= tail - at;
-	return word != 0 && shard_valid_unit(ring, at, tail, &n_records, &max_ns) > 0;
+	return word != 0 && shard_drain_unit(ring, at, tail, &n_records, &max_ns) > 0;
 }
 
 /* Garbage at pos: looks for what comes after it, a bounded stretch at a time. */
@@ -237,7 +224,7 @@ static bool shard_resolve(struct shard *shard, uint64_t tail, uint64_t now_ns)
 
 /* ---- walking ---- */
 
-void shard_mark(struct shard *shard, uint64_t pos)
+static void shard_mark(struct shard *shard, uint64_t pos)
 {
 	uint64_t step = shard->cur.ring->len / SHARD_MARKS_PER_RING;
 	uint32_t last = (shard->mark_first + shard->n_marks + SHARD_MARKS - 1) % SHARD_MARKS;
@@ -281,7 +268,7 @@ static void shard_counted(struct shard *shard, uint64_t span, uint32_t n_records
 		store_relaxed(&counters->latest_ns, max_ns);
 }
 
-bool shard_walk(struct shard *shard, uint64_t now_ns)
+static bool shard_walk(struct shard *shard, uint64_t now_ns)
 {
 	uint64_t start = shard->pos;
 	bool changed = false;
@@ -295,7 +282,7 @@ bool shard_walk(struct shard *shard, uint64_t now_ns)
 
 		if (shard->pos >= tail)
 			break;
-		span = shard_valid_unit(ring, shard->pos, tail, &n_records, &max_ns);
+		span = shard_drain_unit(ring, shard->pos, tail, &n_records, &max_ns);
 		if (span == 0) {
 			if (!is_cur || !shard_resolve(shard, tail, now_ns))
 				break;
@@ -386,7 +373,7 @@ static bool shard_stop_pass(struct shard *shard, uint64_t now_ns)
 	return true;
 }
 
-bool shard_pass(struct shard *shard, uint64_t now_ns)
+bool shard_drain_pass(struct shard *shard, uint64_t now_ns)
 {
 	bool moved = false;
 
@@ -394,8 +381,8 @@ bool shard_pass(struct shard *shard, uint64_t now_ns)
 	if (shard->life == SHARD_RUNNING || shard->life == SHARD_STOPPING) {
 		moved = shard_walk(shard, now_ns);
 		moved |= shard_disk_pass(shard, now_ns);
-		moved |= shard_reclaim(shard, now_ns);
-		moved |= shard_succession_pass(shard, now_ns);
+		moved |= shard_disk_reclaim(shard, now_ns);
+		moved |= shard_succeed_pass(shard, now_ns);
 		shard_free_slots(shard);
 		shard_guard_sleepers(shard, now_ns);
 		moved |= shard_stop_pass(shard, now_ns);
@@ -404,14 +391,13 @@ bool shard_pass(struct shard *shard, uint64_t now_ns)
 	return moved;
 }
 
-bool shard_restless(const struct shard *shard)
+bool shard_drain_restless(const struct shard *shard)
 {
 	if (shard->life != SHARD_RUNNING && shard->life != SHARD_STOPPING)
 		return false;
 	return shard->life == SHARD_STOPPING || shard->succession != SUCCESSION_NONE ||
-	       shard->want_ring_len != 0 || shard->guard_pos != shard->pos ||
-	       shard->failures > 0 || shard->pos < ring_tail(shard->cur.ring) ||
-	       shard->policy.rate_limit != 0 ||
+	       shard->want_ring_len != 0 || shard->guard_pos != shard->pos || shard->failures > 0 ||
+	       shard->pos < ring_tail(shard->cur.ring) || shard->policy.rate_limit != 0 ||
 	       (shard->store && shard->policy.sync == SHARD_SYNC_INTERVAL &&
 		store_durable(shard->store) < store_next(shard->store));
 }

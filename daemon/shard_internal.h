@@ -17,21 +17,21 @@
 #include "shm/orphan.h"
 
 enum {
-	SHARD_MARKS = 64,		 /* record boundaries remembered, for reclaiming */
+	SHARD_MARKS = 64, /* record boundaries remembered, for reclaiming */
 	SHARD_MARKS_PER_RING = 32,
-	SHARD_PASS_LEN = 4 << 20,	 /* drained at most in one pass, so that others get their turn */
-	SHARD_WAKE_GUARD_MS = 20,	 /* see shard_guard_sleepers() */
-	SHARD_RETRY_MS = 200,		 /* between attempts after a disk error */
-	SHARD_CLOSE_GRACE_MS = 100,	 /* for publishers behind a stuck one */
-	SHARD_FAILURES_MAX = 5,		 /* disk errors in a row before the shard says so */
+	SHARD_PASS_LEN = 4 << 20,   /* drained at most in one pass, so that others get their turn */
+	SHARD_WAKE_GUARD_MS = 20,   /* see shard_guard_sleepers() */
+	SHARD_RETRY_MS = 200,       /* between attempts after a disk error */
+	SHARD_CLOSE_GRACE_MS = 100, /* for publishers behind a stuck one */
+	SHARD_FAILURES_MAX = 5,     /* disk errors in a row before the shard says so */
 };
 
 enum shard_life {
-	SHARD_NEW,      /* not served yet */
+	SHARD_NEW, /* not served yet */
 	SHARD_RUNNING,
 	SHARD_STOPPING, /* draining what is left */
 	SHARD_STOPPED,
-	SHARD_BROKEN,   /* could not be started: start_error */
+	SHARD_BROKEN, /* could not be started: start_error */
 };
 
 enum shard_want_stop {
@@ -71,9 +71,9 @@ struct shard {
 	struct shard_keep keep;
 
 	struct shard_policy policy;
-	struct shard_ring cur;	    /* publishers reserve here */
-	struct shard_ring old;	    /* succeeded; kept until its records are safe */
-	struct shard_ring next;	    /* being made */
+	struct shard_ring cur;  /* publishers reserve here */
+	struct shard_ring old;  /* succeeded; kept until its records are safe */
+	struct shard_ring next; /* being made */
 
 	/* lock; the drain thread looks at them once a pass */
 	enum shard_life life;
@@ -88,7 +88,7 @@ struct shard {
 	/* drain thread */
 	struct store *store;
 	bool disk_changed; /* the store has news */
-	uint64_t pos;	   /* all below is resolved and checked; private, never read back */
+	uint64_t pos;      /* all below is resolved and checked; private, never read back */
 	uint64_t counted;  /* all below is in the counters: pos goes back after a disk error */
 	uint64_t max_ns;   /* highest timestamp in [store_next, pos) */
 	uint64_t resync;   /* where the search for the next valid record goes on; 0 = no search */
@@ -98,9 +98,9 @@ struct shard {
 	uint32_t mark_first, n_marks;
 	uint64_t guard_pos, guard_ns;
 	uint64_t rate_pos, rate_ns; /* the limit allowed at rate_ns */
-	uint64_t synced_ns;	    /* last sync asked for */
-	uint64_t sync_upto;	    /* a requested sync is over when durable reaches it */
-	uint64_t tick_ns;	    /* last store_tick() */
+	uint64_t synced_ns;         /* last sync asked for */
+	uint64_t sync_upto;         /* a requested sync is over when durable reaches it */
+	uint64_t tick_ns;           /* last store_tick() */
 	uint64_t stop_since_ns;
 	uint64_t retry_ns;
 	uint32_t failures;
@@ -111,9 +111,9 @@ struct shard {
 	uint64_t make_len;
 	int make_error;
 	bool make_done;
-	uint64_t close_tail;	 /* final tail of the closing ring */
+	uint64_t close_tail;     /* final tail of the closing ring */
 	uint64_t close_deadline; /* monotonic */
-	bool close_forced;	 /* a publisher is stuck: it has had its time */
+	bool close_forced;       /* a publisher is stuck: it has had its time */
 };
 
 /* ---- shard.c ---- */
@@ -123,22 +123,19 @@ void shard_ring_keep(struct shard *shard, const struct shard_ring *sr);
 /* region_fd name without the kind: "<uuid>.<shard>.<generation>". */
 void shard_ring_name(const struct shard *shard, uint32_t generation, char *buf, size_t len);
 
+/* The ring that holds pos. */
+struct ring *shard_ring_of(const struct shard *shard, uint64_t pos);
+struct layout_counters *shard_counters(const struct shard *shard);
+
 /* ---- shard_drain.c: one pass ---- */
 
 /* Drain thread; true when something was done. now_ns: CLOCK_MONOTONIC. */
-bool shard_pass(struct shard *shard, uint64_t now_ns);
+bool shard_drain_pass(struct shard *shard, uint64_t now_ns);
 /* True while something may become due without anybody kicking: nap shortly. */
-bool shard_restless(const struct shard *shard);
-/* Walks what is resolved from shard->pos on; true when it moved. */
-bool shard_walk(struct shard *shard, uint64_t now_ns);
-/* The ring that holds pos. */
-struct ring *shard_ring_of(const struct shard *shard, uint64_t pos);
-/* The ring being drained: the current one. */
-struct layout_counters *shard_counters(const struct shard *shard);
+bool shard_drain_restless(const struct shard *shard);
 /* The finished, valid unit (record, whole batch, ...) at pos below tail: its span, else 0. */
-uint64_t shard_valid_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
+uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
 			  uint32_t *ret_records, uint64_t *ret_max_ns);
-void shard_mark(struct shard *shard, uint64_t pos);
 
 /* ---- shard_disk.c ---- */
 
@@ -147,17 +144,17 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 int shard_disk_start(struct shard *shard);
 bool shard_disk_pass(struct shard *shard, uint64_t now_ns);
 bool shard_disk_idle(const struct shard *shard);
-bool shard_reclaim(struct shard *shard, uint64_t now_ns);
+bool shard_disk_reclaim(struct shard *shard, uint64_t now_ns);
 
 /* ---- shard_succeed.c ---- */
 
 /* Decides what each unit of [from, tail) of the closed current ring is, into `next`. */
-void shard_decide(struct shard *shard, uint64_t from, uint64_t tail);
+void shard_succeed_decide(struct shard *shard, uint64_t from, uint64_t tail);
 /* Gives the new ring, which nobody else has seen, its place in the log. */
-void shard_ring_rebase(struct shard *shard, uint64_t first, uint64_t tail);
-void shard_succession_finish(struct shard *shard);
-bool shard_succession_pass(struct shard *shard, uint64_t now_ns);
+void shard_succeed_rebase(struct shard *shard, uint64_t first, uint64_t tail);
+void shard_succeed_finish(struct shard *shard);
+bool shard_succeed_pass(struct shard *shard, uint64_t now_ns);
 /* A publisher has held a reservation for longer than the claim time-out. */
-void shard_succession_force(struct shard *shard);
+void shard_succeed_force(struct shard *shard);
 
 #endif

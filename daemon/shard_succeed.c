@@ -30,7 +30,7 @@ static int shard_make_ring(struct io_op *op)
 		.shard = shard->shard,
 		.generation = shard->cur.ring->generation + 1,
 		.ring_len = shard->make_len,
-		.first_pos = LAYOUT_FIRST_POS, /* shard_ring_rebase() sets the real one */
+		.first_pos = LAYOUT_FIRST_POS, /* shard_succeed_rebase() sets the real one */
 		.flags = shard->flags,
 		.node = shard->node,
 	};
@@ -66,7 +66,7 @@ static void shard_succession_begin(struct shard *shard, uint64_t ring_len)
 	io_submit(drain_io(shard->drain), &shard->make_op);
 }
 
-void shard_succession_force(struct shard *shard)
+void shard_succeed_force(struct shard *shard)
 {
 	if (shard->succession != SUCCESSION_NONE || shard->old.ring || shard->want_ring_len)
 		return;
@@ -77,7 +77,7 @@ void shard_succession_force(struct shard *shard)
 	shard->want_ring_len = shard->cur.ring->len;
 }
 
-void shard_ring_rebase(struct shard *shard, uint64_t first, uint64_t tail)
+void shard_succeed_rebase(struct shard *shard, uint64_t first, uint64_t tail)
 {
 	struct ring *ring = shard->next.ring;
 	const struct layout_govern *from = shard->cur.ring->govern;
@@ -110,11 +110,11 @@ static uint64_t shard_decide_one(struct shard *shard, uint64_t pos, uint64_t tai
 	uint64_t word = ring_drain_word(old, pos), max_ns, len;
 	uint32_t n_records;
 
-	len = shard_valid_unit(old, pos, tail, &n_records, &max_ns);
+	len = shard_drain_unit(old, pos, tail, &n_records, &max_ns);
 	if (len > 0) {
 		memcpy(ring_at(new, pos), ring_at(old, pos), len);
 		/* The copy is made of memory that others may write: it counts if it is valid. */
-		if (shard_valid_unit(new, pos, tail, &n_records, &max_ns) == len)
+		if (shard_drain_unit(new, pos, tail, &n_records, &max_ns) == len)
 			return len;
 		memset(ring_at(new, pos), 0, len);
 	} else if (record_word_kind(word) == RECORD_RESERVED &&
@@ -140,7 +140,7 @@ static uint64_t shard_decide_one(struct shard *shard, uint64_t pos, uint64_t tai
 	return len;
 }
 
-void shard_decide(struct shard *shard, uint64_t from, uint64_t tail)
+void shard_succeed_decide(struct shard *shard, uint64_t from, uint64_t tail)
 {
 	uint64_t at = from;
 	int again = 0;
@@ -157,7 +157,7 @@ void shard_decide(struct shard *shard, uint64_t from, uint64_t tail)
 }
 
 /* The new ring becomes the current one. */
-void shard_succession_finish(struct shard *shard)
+void shard_succeed_finish(struct shard *shard)
 {
 	struct shard_ring old = shard->cur;
 
@@ -204,12 +204,12 @@ static void shard_succession_made(struct shard *shard, uint64_t now_ns)
 	shard->close_tail = ring_close_tail(shard->cur.ring);
 	TESTPOINT("succeed-closed");
 	/* Who holds a reservation behind a stuck one has a moment to commit it. */
-	shard->close_deadline = now_ns + (shard->close_forced ? SHARD_CLOSE_GRACE_MS * NS_PER_MS :
-							  shard->policy.claim_timeout_ns);
+	shard->close_deadline = now_ns + (shard->close_forced ? SHARD_CLOSE_GRACE_MS * NS_PER_MS
+							      : shard->policy.claim_timeout_ns);
 	shard->succession = SUCCESSION_CLOSING;
 }
 
-bool shard_succession_pass(struct shard *shard, uint64_t now_ns)
+bool shard_succeed_pass(struct shard *shard, uint64_t now_ns)
 {
 	if (shard->succession == SUCCESSION_NONE) {
 		/* One old ring at a time: its records have to be safe first. */
@@ -228,11 +228,11 @@ bool shard_succession_pass(struct shard *shard, uint64_t now_ns)
 		return false;
 	if (shard->close_tail - shard->pos > shard->next.ring->len)
 		return false; /* a smaller ring waits until what is left fits */
-	shard_ring_rebase(shard, shard->pos, shard->close_tail);
+	shard_succeed_rebase(shard, shard->pos, shard->close_tail);
 	ring_set_succeeded(shard->cur.ring, shard->pos);
 	TESTPOINT("succeed-announced");
-	shard_decide(shard, shard->pos, shard->close_tail);
+	shard_succeed_decide(shard, shard->pos, shard->close_tail);
 	TESTPOINT("succeed-decided");
-	shard_succession_finish(shard);
+	shard_succeed_finish(shard);
 	return true;
 }

@@ -130,7 +130,7 @@ void clock_publish(struct layout_govern *govern, const struct clock_source *sour
 {
 	uint32_t seq = load_relaxed(&govern->clock_seq);
 
-	/* MO(clock.R) pairs with clock.A in clock_ns(): odd before the fields change, even after. */
+	/* MO(clock.R) pairs with clock.A in clock_ns(): odd before the fields, even after. */
 	store_relaxed(&govern->clock_seq, seq + 1);
 	fence_release();
 	store_relaxed(&govern->clock_tsc_base, source->tsc_base);

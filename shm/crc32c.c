@@ -31,7 +31,7 @@ uint32_t crc32c_portable(uint32_t crc, const void *buf, size_t len)
 
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, const uint8_t *p,
-								   size_t len)
+								  size_t len)
 {
 	uint64_t c = ~crc;
 	uint64_t word;

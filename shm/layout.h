@@ -26,7 +26,7 @@
 enum {
 	LAYOUT_MAJOR = 1,
 	LAYOUT_MINOR = 0,
-	LAYOUT_LINE = 128,           /* two cache lines: the adjacent-line prefetcher */
+	LAYOUT_LINE = 128,            /* two cache lines: the adjacent-line prefetcher */
 	LAYOUT_PUBLISHER_SLOTS = 256, /* of one shard, at the same time */
 	LAYOUT_PUBLISH_LEN = 36864,
 	LAYOUT_GOVERN_LEN = 12288,
@@ -74,7 +74,7 @@ struct layout_publish {
 	/* line 2: written by whoever wakes sleepers; subscribers futex-wait on it, read-only */
 	_Atomic uint32_t doorbell;
 	uint32_t reserved2[31];
-	/* line 3: exchanged to 1 by the publisher that kicks a sleeping drain; the drain zeroes it */
+	/* line 3: exchanged to 1 by who kicks a sleeping drain; the drain zeroes it */
 	_Atomic uint32_t drain_kicked;
 	uint32_t reserved3[31];
 	struct layout_slot slots[LAYOUT_PUBLISHER_SLOTS];
@@ -116,12 +116,13 @@ struct layout_counters {
 	_Atomic uint64_t damaged_bytes;
 	_Atomic uint64_t syncs; /* fdatasync calls that succeeded */
 	_Atomic uint64_t disk_errors;
-	_Atomic uint64_t earliest; /* position of the earliest record kept (disk, else ring) */
+	_Atomic uint64_t earliest;   /* position of the earliest record kept (disk, else ring) */
 	_Atomic uint64_t kept_bytes; /* on disk */
 	_Atomic uint64_t gaps;
-	_Atomic uint64_t full_waits; /* times the limit could not be raised because the disk was slow */
+	_Atomic uint64_t
+		full_waits; /* times the limit could not be raised because the disk was slow */
 	_Atomic uint64_t segments;
-	_Atomic uint64_t latest_ns; /* timestamp of the last record drained */
+	_Atomic uint64_t latest_ns;  /* timestamp of the last record drained */
 	_Atomic uint64_t successors; /* rings closed in favour of a successor */
 	uint64_t reserved;
 };
@@ -155,8 +156,8 @@ struct layout_govern {
 	_Atomic uint32_t attention; /* GOVERN_DRAIN_ASLEEP, GOVERN_CLOSED */
 	uint32_t reserved3[31];
 	/* line 4 */
-	_Atomic uint64_t written; /* records below it are in the page cache */
-	_Atomic uint64_t durable; /* records below it are on stable storage */
+	_Atomic uint64_t written;  /* records below it are in the page cache */
+	_Atomic uint64_t durable;  /* records below it are on stable storage */
 	_Atomic uint32_t ack_bell; /* futex: bumped with written, durable and state */
 	uint32_t reserved4[27];
 	/* line 5 */
@@ -201,7 +202,8 @@ _Static_assert(offsetof(struct layout_header, minor) == 14, "layout_header.minor
 _Static_assert(offsetof(struct layout_header, len) == 16, "layout_header.len 16 8");
 _Static_assert(offsetof(struct layout_header, incompat) == 24, "layout_header.incompat 24 4");
 _Static_assert(offsetof(struct layout_header, compat) == 28, "layout_header.compat 28 4");
-_Static_assert(offsetof(struct layout_header, stream_uuid) == 32, "layout_header.stream_uuid 32 16");
+_Static_assert(offsetof(struct layout_header, stream_uuid) == 32,
+	       "layout_header.stream_uuid 32 16");
 _Static_assert(offsetof(struct layout_header, shard) == 48, "layout_header.shard 48 4");
 _Static_assert(offsetof(struct layout_header, generation) == 52, "layout_header.generation 52 4");
 _Static_assert(offsetof(struct layout_header, reserved) == 56, "layout_header.reserved 56 64");
@@ -214,29 +216,42 @@ _Static_assert(offsetof(struct layout_slot, reserved) == 24, "layout_slot.reserv
 _Static_assert(sizeof(struct layout_publish) == 36864, "layout_publish size 36864");
 _Static_assert(offsetof(struct layout_publish, header) == 0, "layout_publish.header 0 128");
 _Static_assert(offsetof(struct layout_publish, tail) == 128, "layout_publish.tail 128 8");
-_Static_assert(offsetof(struct layout_publish, reserved1) == 136, "layout_publish.reserved1 136 120");
+_Static_assert(offsetof(struct layout_publish, reserved1) == 136,
+	       "layout_publish.reserved1 136 120");
 _Static_assert(offsetof(struct layout_publish, doorbell) == 256, "layout_publish.doorbell 256 4");
-_Static_assert(offsetof(struct layout_publish, reserved2) == 260, "layout_publish.reserved2 260 124");
-_Static_assert(offsetof(struct layout_publish, drain_kicked) == 384, "layout_publish.drain_kicked 384 4");
-_Static_assert(offsetof(struct layout_publish, reserved3) == 388, "layout_publish.reserved3 388 124");
+_Static_assert(offsetof(struct layout_publish, reserved2) == 260,
+	       "layout_publish.reserved2 260 124");
+_Static_assert(offsetof(struct layout_publish, drain_kicked) == 384,
+	       "layout_publish.drain_kicked 384 4");
+_Static_assert(offsetof(struct layout_publish, reserved3) == 388,
+	       "layout_publish.reserved3 388 124");
 _Static_assert(offsetof(struct layout_publish, slots) == 512, "layout_publish.slots 512 32768");
-_Static_assert(offsetof(struct layout_publish, reserved4) == 33280, "layout_publish.reserved4 33280 3584");
+_Static_assert(offsetof(struct layout_publish, reserved4) == 33280,
+	       "layout_publish.reserved4 33280 3584");
 _Static_assert(sizeof(struct layout_counters) == 128, "layout_counters size 128");
 _Static_assert(offsetof(struct layout_counters, records) == 0, "layout_counters.records 0 8");
 _Static_assert(offsetof(struct layout_counters, bytes) == 8, "layout_counters.bytes 8 8");
-_Static_assert(offsetof(struct layout_counters, tombstones) == 16, "layout_counters.tombstones 16 8");
-_Static_assert(offsetof(struct layout_counters, tombstone_bytes) == 24, "layout_counters.tombstone_bytes 24 8");
+_Static_assert(offsetof(struct layout_counters, tombstones) == 16,
+	       "layout_counters.tombstones 16 8");
+_Static_assert(offsetof(struct layout_counters, tombstone_bytes) == 24,
+	       "layout_counters.tombstone_bytes 24 8");
 _Static_assert(offsetof(struct layout_counters, damaged) == 32, "layout_counters.damaged 32 8");
-_Static_assert(offsetof(struct layout_counters, damaged_bytes) == 40, "layout_counters.damaged_bytes 40 8");
+_Static_assert(offsetof(struct layout_counters, damaged_bytes) == 40,
+	       "layout_counters.damaged_bytes 40 8");
 _Static_assert(offsetof(struct layout_counters, syncs) == 48, "layout_counters.syncs 48 8");
-_Static_assert(offsetof(struct layout_counters, disk_errors) == 56, "layout_counters.disk_errors 56 8");
+_Static_assert(offsetof(struct layout_counters, disk_errors) == 56,
+	       "layout_counters.disk_errors 56 8");
 _Static_assert(offsetof(struct layout_counters, earliest) == 64, "layout_counters.earliest 64 8");
-_Static_assert(offsetof(struct layout_counters, kept_bytes) == 72, "layout_counters.kept_bytes 72 8");
+_Static_assert(offsetof(struct layout_counters, kept_bytes) == 72,
+	       "layout_counters.kept_bytes 72 8");
 _Static_assert(offsetof(struct layout_counters, gaps) == 80, "layout_counters.gaps 80 8");
-_Static_assert(offsetof(struct layout_counters, full_waits) == 88, "layout_counters.full_waits 88 8");
+_Static_assert(offsetof(struct layout_counters, full_waits) == 88,
+	       "layout_counters.full_waits 88 8");
 _Static_assert(offsetof(struct layout_counters, segments) == 96, "layout_counters.segments 96 8");
-_Static_assert(offsetof(struct layout_counters, latest_ns) == 104, "layout_counters.latest_ns 104 8");
-_Static_assert(offsetof(struct layout_counters, successors) == 112, "layout_counters.successors 112 8");
+_Static_assert(offsetof(struct layout_counters, latest_ns) == 104,
+	       "layout_counters.latest_ns 104 8");
+_Static_assert(offsetof(struct layout_counters, successors) == 112,
+	       "layout_counters.successors 112 8");
 _Static_assert(offsetof(struct layout_counters, reserved) == 120, "layout_counters.reserved 120 8");
 _Static_assert(sizeof(struct layout_owner) == 32, "layout_owner size 32");
 _Static_assert(offsetof(struct layout_owner, state) == 0, "layout_owner.state 0 4");
@@ -264,8 +279,10 @@ _Static_assert(offsetof(struct layout_govern, error) == 652, "layout_govern.erro
 _Static_assert(offsetof(struct layout_govern, reserved5) == 656, "layout_govern.reserved5 656 112");
 _Static_assert(offsetof(struct layout_govern, clock_seq) == 768, "layout_govern.clock_seq 768 4");
 _Static_assert(offsetof(struct layout_govern, clock_mode) == 772, "layout_govern.clock_mode 772 4");
-_Static_assert(offsetof(struct layout_govern, clock_tsc_base) == 776, "layout_govern.clock_tsc_base 776 8");
-_Static_assert(offsetof(struct layout_govern, clock_ns_base) == 784, "layout_govern.clock_ns_base 784 8");
+_Static_assert(offsetof(struct layout_govern, clock_tsc_base) == 776,
+	       "layout_govern.clock_tsc_base 776 8");
+_Static_assert(offsetof(struct layout_govern, clock_ns_base) == 784,
+	       "layout_govern.clock_ns_base 784 8");
 _Static_assert(offsetof(struct layout_govern, clock_mult) == 792, "layout_govern.clock_mult 792 8");
 _Static_assert(offsetof(struct layout_govern, reserved6) == 800, "layout_govern.reserved6 800 96");
 _Static_assert(offsetof(struct layout_govern, ring_len) == 896, "layout_govern.ring_len 896 8");
@@ -276,7 +293,8 @@ _Static_assert(offsetof(struct layout_govern, crc_seed) == 920, "layout_govern.c
 _Static_assert(offsetof(struct layout_govern, n_slots) == 924, "layout_govern.n_slots 924 4");
 _Static_assert(offsetof(struct layout_govern, reserved7) == 928, "layout_govern.reserved7 928 96");
 _Static_assert(offsetof(struct layout_govern, counters) == 1024, "layout_govern.counters 1024 128");
-_Static_assert(offsetof(struct layout_govern, reserved8) == 1152, "layout_govern.reserved8 1152 2944");
+_Static_assert(offsetof(struct layout_govern, reserved8) == 1152,
+	       "layout_govern.reserved8 1152 2944");
 _Static_assert(offsetof(struct layout_govern, owners) == 4096, "layout_govern.owners 4096 8192");
 _Static_assert(sizeof(struct layout_wait) == 4096, "layout_wait size 4096");
 _Static_assert(offsetof(struct layout_wait, header) == 0, "layout_wait.header 0 128");

@@ -88,8 +88,7 @@ void orphan_bury(struct ring *ring, uint64_t pos, uint32_t len, enum record_kind
 	uint64_t word = record_word(kind, len, dead->owner, 0);
 
 	if (wipe)
-		memset((char *)record + RECORD_HEADER_LEN, 0,
-		       record_span(len) - RECORD_HEADER_LEN);
+		memset((char *)record + RECORD_HEADER_LEN, 0, record_span(len) - RECORD_HEADER_LEN);
 	record->timestamp_ns = timestamp_ns;
 	record->key_len = 0;
 	record->headers_len = 0;

@@ -19,13 +19,13 @@ enum {
 
 /* The search for the owner of one hole. Embedded; zero = no search under way. */
 struct orphan_scan {
-	uint64_t pos;  /* of the hole; 0 = none */
-	uint64_t tail; /* as read when the search began */
+	uint64_t pos;      /* of the hole; 0 = none */
+	uint64_t tail;     /* as read when the search began */
 	uint64_t since_ns; /* CLOCK_MONOTONIC when it began */
 	uint32_t n_pending;
 	uint32_t reserved;
 	uint16_t pending[LAYOUT_PUBLISHER_SLOTS]; /* slots whose claim was odd */
-	uint64_t claim[LAYOUT_PUBLISHER_SLOTS];	  /* and its value */
+	uint64_t claim[LAYOUT_PUBLISHER_SLOTS];   /* and its value */
 };
 
 /*

@@ -185,8 +185,7 @@ static int region_init_pages(const struct region_options *options, const struct 
 
 	for (int kind = REGION_PUBLISH; kind < REGION_N; kind++) {
 		uint64_t len = region_len(kind, 0);
-		void *page =
-			mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fds->fd[kind], 0);
+		void *page = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fds->fd[kind], 0);
 
 		if (page == MAP_FAILED)
 			return -errno;
@@ -270,8 +269,7 @@ static int region_check_fd(int fd, uint64_t len, uint64_t *ret_page_len)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	seals = fcntl(fd, F_GET_SEALS);
-	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) !=
-				 (F_SEAL_SHRINK | F_SEAL_GROW))
+	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW))
 		return -EBADMSG;
 	if (len == 0 || (uint64_t)st.st_size != len)
 		return -EBADMSG;
@@ -305,8 +303,8 @@ static int region_check_page(const struct layout_header *header, enum region_kin
 static void *region_map_twice(int fd, uint64_t len, int prot, uint64_t align)
 {
 	uint64_t room = 2 * len + align;
-	char *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			      -1, 0);
+	char *reserved =
+		mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	char *base;
 
 	if (reserved == MAP_FAILED)

@@ -402,7 +402,7 @@ uint64_t ring_word_at(const struct ring *ring, uint64_t pos)
 /* How far a run goes, and why it goes no further (0 = the buffer or `upto`). */
 struct ring_run {
 	uint64_t copy_end; /* position up to which bytes are wanted */
-	uint64_t need;	   /* span of a record that alone exceeds the buffer */
+	uint64_t need;     /* span of a record that alone exceeds the buffer */
 	int stop;
 };
 
@@ -452,7 +452,7 @@ static struct ring_run ring_walk(const struct ring *ring, uint64_t pos, uint64_t
 #if defined(__SANITIZE_THREAD__)
 /* The copy races by design and is checked afterwards; the race detector cannot know that. */
 __attribute__((no_sanitize("thread"), noinline)) static void ring_copy(void *to, const void *from,
-									uint64_t len)
+								       uint64_t len)
 {
 	const volatile uint64_t *src = from;
 	volatile uint64_t *dst = to;
@@ -534,8 +534,7 @@ bool ring_still_valid(const struct ring *ring, uint64_t pos)
 	if (ring_lapped(ring, pos))
 		return false;
 	/* MO(close.A) as in ring_read(). */
-	return load_acquire(&ring->govern->state) != GOVERN_SUCCEEDED ||
-	       pos < ring_close_pos(ring);
+	return load_acquire(&ring->govern->state) != GOVERN_SUCCEEDED || pos < ring_close_pos(ring);
 }
 
 int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos)

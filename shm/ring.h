@@ -13,16 +13,16 @@
 #ifndef SHM_RING_H
 #define SHM_RING_H
 
-#include "shm/region.h"
 #include "shm/record.h"
+#include "shm/region.h"
 
 /* Expected outcomes; the direct caller handles them and does not pass them on. */
 enum {
-	RING_E_FULL = 1,   /* no room below the limit now */
-	RING_E_CLOSED = 2, /* this ring has ended here; see ring_state() and the next generation */
-	RING_E_LAPPED = 3, /* the position is not in the ring any more: read it from disk */
-	RING_E_EMPTY = 4,  /* nothing finished at this position yet */
-	RING_E_SMALL = 5,  /* the buffer cannot take the next record; its span is returned */
+	RING_E_FULL = 1,    /* no room below the limit now */
+	RING_E_CLOSED = 2,  /* this ring has ended here; see ring_state() and the next generation */
+	RING_E_LAPPED = 3,  /* the position is not in the ring any more: read it from disk */
+	RING_E_EMPTY = 4,   /* nothing finished at this position yet */
+	RING_E_SMALL = 5,   /* the buffer cannot take the next record; its span is returned */
 	RING_E_GARBAGE = 6, /* not a word a publisher writes; the daemon will mark the range */
 };
 

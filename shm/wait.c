@@ -7,7 +7,9 @@
 #define SYS_futex_waitv 449
 #endif
 
-enum { WAIT_FANOUT = 2 };
+enum {
+	WAIT_FANOUT = 2
+};
 
 static struct timespec wait_timespec(uint64_t ns)
 {

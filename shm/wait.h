@@ -14,7 +14,9 @@
 
 #include "shm/ring.h"
 
-enum { WAIT_RINGS_MAX = 128 }; /* of one wait_sleep(): the kernel's FUTEX_WAITV_MAX */
+enum {
+	WAIT_RINGS_MAX = 128
+}; /* of one wait_sleep(): the kernel's FUTEX_WAITV_MAX */
 
 struct wait_ticket {
 	struct ring *ring;

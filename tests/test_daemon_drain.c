@@ -43,9 +43,8 @@ static void attach(void)
 	ck_assert_int_eq(shard_region_fds(shard, REGION_SUBSCRIBER, 0, &generation, &fds), 0);
 	ck_assert_int_eq(ring_open(&fds, REGION_SUBSCRIBER, &sub_ring), 0);
 	region_fds_close(&fds);
-	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
-					     shard_kick_fd(shard)),
-			 0);
+	ck_assert_int_eq(
+		ring_publisher_init(&publisher, pub_ring, (uint16_t)slot, shard_kick_fd(shard)), 0);
 }
 
 static void detach(void)
@@ -207,9 +206,8 @@ START_TEST(a_dead_publishers_reservation_becomes_a_tombstone)
 	ck_assert_int_eq(ring_reserve(&publisher, 100, &pos), 0);
 	shard_slot_gone(shard, slot);
 	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
-	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
-					     shard_kick_fd(shard)),
-			 0);
+	ck_assert_int_eq(
+		ring_publisher_init(&publisher, pub_ring, (uint16_t)slot, shard_kick_fd(shard)), 0);
 	publish(10, 2);
 	wait_durable();
 	shard_statistics(shard, &stats);
@@ -231,9 +229,8 @@ START_TEST(a_hole_without_owner_becomes_a_tombstone)
 	store_relaxed(&pub_ring->publish->tail, tail + 128);
 	shard_slot_gone(shard, slot);
 	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
-	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
-					     shard_kick_fd(shard)),
-			 0);
+	ck_assert_int_eq(
+		ring_publisher_init(&publisher, pub_ring, (uint16_t)slot, shard_kick_fd(shard)), 0);
 	publish(10, 2);
 	wait_durable();
 	shard_statistics(shard, &stats);
@@ -252,9 +249,8 @@ START_TEST(a_stopped_publisher_is_left_behind_in_the_old_ring)
 
 	ck_assert_int_eq(ring_reserve(&stopped, 64, &stuck), 0);
 	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 2, &slot), 0);
-	ck_assert_int_eq(ring_publisher_init(&publisher, pub_ring, (uint16_t)slot,
-					     shard_kick_fd(shard)),
-			 0);
+	ck_assert_int_eq(
+		ring_publisher_init(&publisher, pub_ring, (uint16_t)slot, shard_kick_fd(shard)), 0);
 	publish(10, 1);
 	while ((r = publish_at(10, 2, &pos)) == 0) {
 		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
