@@ -59,10 +59,9 @@ static bool shard_valid_batch(const struct ring *ring, uint64_t pos, uint64_t en
 	return at == end;
 }
 
-uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
+uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, uint64_t tail,
 			  uint32_t *ret_records, uint64_t *ret_max_ns)
 {
-	uint64_t word = ring_drain_word(ring, pos);
 	uint64_t span = record_span(record_word_len(word));
 	enum record_kind kind = record_word_kind(word);
 	uint32_t n_records = kind == RECORD_COMMITTED;
@@ -165,7 +164,7 @@ static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t ta
 		return shard_owner_lives(ring, record_word_owner(word)) &&
 		       record_word_len(word) >= RECORD_HEADER_LEN &&
 		       record_span(record_word_len(word)) <= tail - at;
-	return word != 0 && shard_drain_unit(ring, at, tail, &n_records, &max_ns) > 0;
+	return word != 0 && shard_drain_unit(ring, at, word, tail, &n_records, &max_ns) > 0;
 }
 
 /* Garbage at pos: looks for what comes after it, a bounded stretch at a time. */
@@ -186,11 +185,10 @@ static bool shard_resync(struct shard *shard, uint64_t tail)
 	return true;
 }
 
-/* Nothing finished at pos. Returns true when that has changed. */
-static bool shard_resolve(struct shard *shard, uint64_t tail, uint64_t now_ns)
+/* `word`, as loaded once at pos, is nothing finished and valid. Returns true when that has changed. */
+static bool shard_resolve(struct shard *shard, uint64_t word, uint64_t tail, uint64_t now_ns)
 {
 	struct ring *ring = shard->cur.ring;
-	uint64_t word = ring_drain_word(ring, shard->pos);
 	uint32_t len = record_word_len(word);
 	uint64_t hole;
 
@@ -277,14 +275,16 @@ static bool shard_walk(struct shard *shard, uint64_t now_ns)
 		struct ring *ring = shard_ring_of(shard, shard->pos);
 		bool is_cur = ring == shard->cur.ring;
 		uint64_t tail = is_cur ? shard_tail(shard) : shard->cur.ring->first_pos;
-		uint64_t span, max_ns;
+		uint64_t word, span, max_ns;
 		uint32_t n_records;
 
 		if (shard->pos >= tail)
 			break;
-		span = shard_drain_unit(ring, shard->pos, tail, &n_records, &max_ns);
+		/* Loaded once: what was reserved a moment ago may be committed the next time. */
+		word = ring_drain_word(ring, shard->pos);
+		span = shard_drain_unit(ring, shard->pos, word, tail, &n_records, &max_ns);
 		if (span == 0) {
-			if (!is_cur || !shard_resolve(shard, tail, now_ns))
+			if (!is_cur || !shard_resolve(shard, word, tail, now_ns))
 				break;
 			changed = true;
 			continue;

@@ -133,8 +133,9 @@ struct layout_counters *shard_counters(const struct shard *shard);
 bool shard_drain_pass(struct shard *shard, uint64_t now_ns);
 /* True while something may become due without anybody kicking: nap shortly. */
 bool shard_drain_restless(const struct shard *shard);
-/* The finished, valid unit (record, whole batch, ...) at pos below tail: its span, else 0. */
-uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t tail,
+/* The finished, valid unit (record, whole batch, ...) at pos below tail, whose word was loaded
+ * once by the caller: its span, else 0. */
+uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, uint64_t tail,
 			  uint32_t *ret_records, uint64_t *ret_max_ns);
 
 /* ---- shard_disk.c ---- */

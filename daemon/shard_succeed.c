@@ -110,11 +110,12 @@ static uint64_t shard_decide_one(struct shard *shard, uint64_t pos, uint64_t tai
 	uint64_t word = ring_drain_word(old, pos), max_ns, len;
 	uint32_t n_records;
 
-	len = shard_drain_unit(old, pos, tail, &n_records, &max_ns);
+	len = shard_drain_unit(old, pos, word, tail, &n_records, &max_ns);
 	if (len > 0) {
 		memcpy(ring_at(new, pos), ring_at(old, pos), len);
+		store_relaxed(&((struct record_header *)ring_at(new, pos))->word, word);
 		/* The copy is made of memory that others may write: it counts if it is valid. */
-		if (shard_drain_unit(new, pos, tail, &n_records, &max_ns) == len)
+		if (shard_drain_unit(new, pos, word, tail, &n_records, &max_ns) == len)
 			return len;
 		memset(ring_at(new, pos), 0, len);
 	} else if (record_word_kind(word) == RECORD_RESERVED &&
