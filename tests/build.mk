@@ -10,6 +10,9 @@ TEST_HELPER_SRCS += \
 
 # libcheck programs, one per module.
 UNIT_TESTS += \
+	tests/test_tools_bench_hist.c \
+	tests/test_tools_bench_report.c \
+	tests/test_tools_bench_team.c \
 	tests/test_tools_split.c \
 	tests/test_tools_units.c \
 	tests/test_daemon_drain.c \

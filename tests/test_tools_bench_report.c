@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/bench_report.h"
+
+static struct bench_series *all;
+static struct bench_row row;
+
+static void setup(void)
+{
+	all = calloc(bench_table_len, sizeof(*all));
+	ck_assert_ptr_nonnull(all);
+}
+
+static void teardown(void)
+{
+	free(all);
+}
+
+static size_t index_of(const char *name)
+{
+	const struct bench_workload *workload = bench_table_find(name);
+
+	ck_assert_ptr_nonnull(workload);
+	return (size_t)(workload - bench_table);
+}
+
+static void add_run(const char *name, double value)
+{
+	struct bench_series *series = &all[index_of(name)];
+
+	series->selected = true;
+	series->runs[series->n++] = (struct bench_result){
+		.value = value,
+		.p99 = value * 2,
+		.p999 = value * 3,
+		.max = value * 10,
+		.n_samples = 5,
+	};
+}
+
+START_TEST(a_row_is_the_median_and_its_ratio_to_the_floors_median)
+{
+	add_run("ring", 300);
+	add_run("ring", 100);
+	add_run("ring", 200);
+	add_run("round-trip", 280);
+	add_run("round-trip", 290);
+	add_run("round-trip", 900);
+	ck_assert(bench_report_row(all, index_of("round-trip"), &row));
+	ck_assert_double_eq(row.median.value, 290);
+	ck_assert_double_eq(row.median.p99, 580);
+	ck_assert_double_eq(row.median.max, 9000);
+	ck_assert_uint_eq(row.median.n_samples, 15);
+	ck_assert_double_eq_tol(row.ratio, 1.45, 1e-9);
+	ck_assert_double_eq_tol(row.ratio_p999, 1.45, 1e-9);
+	ck_assert_int_eq(row.verdict, BENCH_MET);
+}
+END_TEST
+
+START_TEST(a_latency_over_its_goal_is_not_met)
+{
+	add_run("ring", 100);
+	add_run("round-trip", 151);
+	ck_assert(bench_report_row(all, index_of("round-trip"), &row));
+	ck_assert_int_eq(row.verdict, BENCH_NOT_MET);
+}
+END_TEST
+
+START_TEST(a_rate_under_its_goal_is_not_met)
+{
+	add_run("rate", 14.9e6);
+	ck_assert(bench_report_row(all, index_of("rate"), &row));
+	ck_assert_int_eq(row.verdict, BENCH_NOT_MET);
+	all[index_of("rate")].runs[0].value = 15.1e6;
+	ck_assert(bench_report_row(all, index_of("rate"), &row));
+	ck_assert_int_eq(row.verdict, BENCH_MET);
+}
+END_TEST
+
+START_TEST(a_goal_that_is_a_ratio_has_no_verdict_without_its_floor)
+{
+	add_run("disk", 1e9);
+	ck_assert(bench_report_row(all, index_of("disk"), &row));
+	ck_assert_double_eq(row.ratio, 0);
+	ck_assert_int_eq(row.verdict, BENCH_NO_GOAL);
+}
+END_TEST
+
+START_TEST(an_even_number_of_runs_takes_the_middle_of_two)
+{
+	add_run("futex", 10);
+	add_run("futex", 40);
+	add_run("futex", 20);
+	add_run("futex", 30);
+	ck_assert(bench_report_row(all, index_of("futex"), &row));
+	ck_assert_double_eq(row.median.value, 25);
+}
+END_TEST
+
+START_TEST(a_workload_without_a_run_has_no_row)
+{
+	ck_assert(!bench_report_row(all, index_of("ring"), &row));
+}
+END_TEST
+
+START_TEST(values_are_written_with_three_digits_and_a_unit)
+{
+	static const struct {
+		enum bench_kind kind;
+		double value;
+		const char *text;
+	} cases[] = {
+		{ BENCH_LATENCY, 109.7, "110 ns" },  { BENCH_LATENCY, 34210, "34.2 us" },
+		{ BENCH_LATENCY, 1.5e6, "1.50 ms" }, { BENCH_LATENCY, 999.7, "1.00 us" },
+		{ BENCH_RATE, 15.04e6, "15.0 M/s" }, { BENCH_BYTES, 1.43e9, "1.43 GB/s" },
+		{ BENCH_LATENCY, 5e12, "5000 s" },   { BENCH_COUNT, 0, "0" },
+	};
+	char buf[32];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_str_eq(bench_report_value(cases[i].kind, cases[i].value, buf,
+						    sizeof(buf)),
+				 cases[i].text);
+}
+END_TEST
+
+START_TEST(every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind)
+{
+	const struct bench_workload *floor;
+	size_t i;
+
+	for (i = 0; i < bench_table_len; i++) {
+		ck_assert_ptr_eq(bench_table_find(bench_table[i].name), &bench_table[i]);
+		ck_assert_ptr_nonnull(bench_table[i].run);
+		if (!bench_table[i].floor)
+			continue;
+		floor = bench_table_find(bench_table[i].floor);
+		ck_assert_ptr_nonnull(floor);
+		ck_assert(floor->is_floor);
+		ck_assert_int_eq(floor->kind, bench_table[i].kind);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("tools/bench_report");
+	TCase *tc = tcase_create("report");
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_row_is_the_median_and_its_ratio_to_the_floors_median);
+	tcase_add_test(tc, a_latency_over_its_goal_is_not_met);
+	tcase_add_test(tc, a_rate_under_its_goal_is_not_met);
+	tcase_add_test(tc, a_goal_that_is_a_ratio_has_no_verdict_without_its_floor);
+	tcase_add_test(tc, an_even_number_of_runs_takes_the_middle_of_two);
+	tcase_add_test(tc, a_workload_without_a_run_has_no_row);
+	tcase_add_test(tc, values_are_written_with_three_digits_and_a_unit);
+	tcase_add_test(tc, every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? 1 : 0;
+}
