@@ -30,6 +30,7 @@ CRASH_TESTS += \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \
+	tests/sys_cli_usage.sh \
 	tests/sys_systemd_unit.sh \
 	# end of SYS_TESTS
 

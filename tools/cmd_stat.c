@@ -23,17 +23,23 @@ static const char help[] =
 	"example:\n"
 	"  leat stat --json events | jq '.streams[0].shards[0].durable'\n";
 
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static void print_bus(const json_t *bus)
 {
 	char uptime[UNITS_TEXT_LEN];
 
 	if (!bus)
 		return;
-	printf("bus: leatd %s, pid %llu, up %s, %llu clients, %s, %llu drain threads\n",
+	printf("bus: leatd %s, pid %llu, up %s, %llu client%s, %s, %llu drain thread%s\n",
 	       state_text(bus, "version"), (unsigned long long)state_u64(bus, "pid"),
 	       units_show_time(state_u64(bus, "uptime_ns"), uptime),
-	       (unsigned long long)state_u64(bus, "clients"), state_text(bus, "io"),
-	       (unsigned long long)state_u64(bus, "drain_threads"));
+	       (unsigned long long)state_u64(bus, "clients"), plural(state_u64(bus, "clients")),
+	       state_text(bus, "io"), (unsigned long long)state_u64(bus, "drain_threads"),
+	       plural(state_u64(bus, "drain_threads")));
 	printf("     runtime %s, data %s\n", state_text(bus, "runtime"), state_text(bus, "data"));
 }
 
@@ -43,10 +49,10 @@ static void print_title(const json_t *stream)
 	char ring[UNITS_TEXT_LEN], age[UNITS_TEXT_LEN], size[UNITS_TEXT_LEN];
 	uint64_t retain_ns = state_u64(options, "retain_ns");
 	uint64_t retain_len = state_u64(options, "retain_len");
+	size_t n_shards = json_array_size(json_object_get(stream, "shards"));
 
-	printf("\nstream %s: %zu shards, ring %s", state_text(stream, "name"),
-	       json_array_size(json_object_get(stream, "shards")),
-	       units_exact_size(state_u64(options, "ring"), ring));
+	printf("\nstream %s: %zu shard%s, ring %s", state_text(stream, "name"), n_shards,
+	       plural(n_shards), units_exact_size(state_u64(options, "ring"), ring));
 	if (json_is_true(json_object_get(options, "memory")))
 		printf(", memory-only");
 	else if (!retain_ns && !retain_len)

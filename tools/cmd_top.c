@@ -171,6 +171,19 @@ static void draw(const char *page)
 	fputs("\033[J", stdout);
 }
 
+/* On a terminal a daemon that is away is worth waiting for: it may be on its way back. */
+static bool show_absence(const struct top *top, int error)
+{
+	char page[300];
+
+	if (!top->tty || error == -ENOENT || error == -EACCES || error == -EPROTO)
+		return false;
+	snprintf(page, sizeof(page), "leatd does not answer (%s), trying again\n",
+		 leat_strerror(error));
+	draw(page);
+	return true;
+}
+
 static int show(struct top *top)
 {
 	struct state now = { 0 };
@@ -179,9 +192,9 @@ static int show(struct top *top)
 	FILE *to;
 	int rc;
 
-	rc = state_take(top->bus, top->stream, &now);
+	rc = state_try(top->bus, top->stream, &now);
 	if (rc < 0)
-		return rc;
+		return show_absence(top, rc) && fflush(stdout) == 0 ? 0 : rc;
 	state_add_rates(&top->before, &now);
 	to = open_memstream(&page, &len);
 	if (to) {
@@ -247,7 +260,9 @@ static int run(struct top *top)
 	} while (rc == 0 && (top->max == 0 || n < top->max) && !wait_or_quit(top));
 	if (top->tty)
 		terminal_leave();
-	return rc < 0 && !ferror(stdout) ? TOOL_FAILED : TOOL_OK;
+	if (ferror(stdout))
+		return tool_flush_stdout(TOOL_OK);
+	return rc < 0 ? tool_bus_error(top->bus, rc, "the state of the bus") : TOOL_OK;
 }
 
 static int parse_and_run(struct top *top, int argc, char **argv)

@@ -37,26 +37,32 @@ uint64_t state_between(const json_t *object, const char *from, const char *to)
 	return b > a ? b - a : 0;
 }
 
-int state_take(struct leat_bus *bus, const char *stream, struct state *ret_state)
+int state_try(struct leat_bus *bus, const char *stream, struct state *ret_state)
 {
 	cleanup_with(tool_free) char *text = NULL;
 	struct state state = { .taken_ns = tool_monotonic_ns() };
-	json_error_t error;
 	int rc;
 
 	rc = leat_stat_json(bus, stream, &text);
-	if (rc < 0) {
-		tool_bus_error(bus, rc, stream ? stream : "the bus' state");
+	if (rc < 0)
 		return rc;
-	}
-	state.root = json_loads(text, 0, &error);
-	if (!state.root) {
-		tool_error("the daemon's state is not JSON: %s", error.text);
+	state.root = json_loads(text, 0, NULL);
+	if (!state.root)
 		return -EPROTO;
-	}
 	state.streams = json_object_get(state.root, "streams");
 	*ret_state = state;
 	return 0;
+}
+
+int state_take(struct leat_bus *bus, const char *stream, struct state *ret_state)
+{
+	int rc = state_try(bus, stream, ret_state);
+
+	if (rc == -EPROTO)
+		tool_error("what the daemon says of its state is not JSON");
+	else if (rc < 0)
+		tool_bus_error(bus, rc, stream ? stream : "the state of the bus");
+	return rc;
 }
 
 void state_free(struct state *state)

@@ -15,7 +15,9 @@ struct state {
 	uint64_t taken_ns;
 };
 
-/* stream NULL: all. On failure it has said why. */
+/* stream NULL: all. -EPROTO when what came is no JSON, otherwise as leat_stat_json(). */
+int state_try(struct leat_bus *bus, const char *stream, struct state *ret_state);
+/* The same; on failure it has said why. */
 int state_take(struct leat_bus *bus, const char *stream, struct state *ret_state);
 void state_free(struct state *state);
 /* Gives each shard of `now` "records_per_s" and "bytes_per_s" since `before`. */
