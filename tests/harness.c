@@ -259,7 +259,7 @@ static bool bus_answers(void *arg)
 
 static void start_daemon(struct harness_bus *bus)
 {
-	char path[640], runtime[112], data[112], log[112];
+	char path[640], runtime[112], data[112], log[112], points[112];
 	const char *words[] = { "leatd", "--runtime", runtime, "--data", data, NULL, NULL };
 
 	snprintf(path, sizeof(path), "%s/%sleatd", build,
@@ -267,6 +267,7 @@ static void start_daemon(struct harness_bus *bus)
 	snprintf(runtime, sizeof(runtime), "%s/run", bus->dir);
 	snprintf(data, sizeof(data), "%s/data", bus->dir);
 	snprintf(log, sizeof(log), "%s/log", bus->dir);
+	snprintf(points, sizeof(points), "%s/points", bus->dir);
 	if (bus->flags & HARNESS_KEEP)
 		words[5] = "--keep";
 	fflush(NULL);
@@ -279,7 +280,7 @@ static void start_daemon(struct harness_bus *bus)
 		dup2(null, 0);
 		dup2(fd, 1);
 		dup2(fd, 2);
-		unsetenv("NOTIFY_SOCKET");
+		setenv("LEAT_TESTPOINT_DIR", points, 1);
 		execv(path, (char **)(uintptr_t)words);
 		fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
 		_exit(127);
@@ -298,6 +299,8 @@ void harness_bus_start(struct harness_bus *bus, unsigned flags)
 	must(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
 	snprintf(path, sizeof(path), "%s/run", bus->dir);
 	must(mkdir(path, 0755) == 0, "mkdir %s: %s", path, strerror(errno));
+	snprintf(path, sizeof(path), "%s/points", bus->dir);
+	must(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
 	if (flags & HARNESS_PUBLIC)
 		must(chmod(bus->dir, 0755) == 0, "chmod: %s", strerror(errno));
 	snprintf(bus->sock, sizeof(bus->sock), "%s/run/bus.sock", bus->dir);

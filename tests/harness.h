@@ -21,13 +21,14 @@
 
 enum {
 	HARNESS_KEEP = 1,       /* leatd --keep */
-	HARNESS_TESTPOINTS = 2, /* the daemon that was built with test points */
+	HARNESS_TESTPOINTS = 2, /* the daemon that was built with test points: testpoint_dir.c,
+				   with the directory `points` of the bus */
 	HARNESS_PUBLIC = 4,     /* other users can reach the socket */
 };
 
 /* A bus: a directory, and the daemon in it while there is one. */
 struct harness_bus {
-	char dir[96];
+	char dir[88];
 	char sock[108];
 	pid_t pid; /* what was started: leatd, or the keeper; 0 = none */
 	unsigned flags;
@@ -63,7 +64,7 @@ pid_t harness_daemon_pid(const struct harness_bus *bus);
 
 /* leat_connect() that must succeed. */
 struct leat_bus *harness_connect(const struct harness_bus *bus);
-/* A stream with this many shards and this ring; further options through the pointer, may be NULL. */
+/* A stream with this many shards and this ring; further options through the pointer, or NULL. */
 void harness_stream(struct leat_bus *bus, const char *name, uint32_t n_shards, uint64_t ring_len,
 		    const struct leat_stream_options *options);
 struct leat_publisher *harness_publisher(struct leat_bus *bus, const char *stream);

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happens to publishers and subscribers when the daemon is killed with -9. */
+/* TEST_TIMEOUT=300 */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/party.h"
+
+enum {
+	N_KILLS = 5,
+};
+
+static const uint64_t long_ns = 30000000000u;
+
+/* What a record holds. */
+struct content {
+	uint64_t number;
+};
+
+static void pause_briefly(void)
+{
+	struct timespec pause = { .tv_nsec = 200000 };
+
+	nanosleep(&pause, NULL);
+}
+
+struct goal {
+	const struct harness_bus *bus;
+	pid_t not_pid;
+};
+
+static bool has_new_daemon(void *arg)
+{
+	struct goal *goal = arg;
+	struct leat_bus *bus;
+
+	if (leat_connect(goal->bus->sock, NULL, &bus) < 0)
+		return false;
+	leat_close(bus);
+	return harness_daemon_pid(goal->bus) != goal->not_pid;
+}
+
+static void kill_daemon(const struct harness_bus *bus)
+{
+	struct goal goal = { .bus = bus, .not_pid = harness_daemon_pid(bus) };
+
+	ck_assert_int_ne(goal.not_pid, bus->pid);
+	must(kill(goal.not_pid, SIGKILL) == 0, "kill: %s", strerror(errno));
+	must(harness_until(has_new_daemon, &goal, 20), "no new daemon came");
+}
+
+START_TEST(nobody_fails_and_nothing_is_lost_while_the_keeper_brings_the_daemon_back)
+{
+	struct party *party = harness_shared(sizeof(*party));
+
+	harness_bus_start(&party->bus, HARNESS_KEEP);
+	party_start(party, 256 << 10);
+	for (int i = 0; i < N_KILLS; i++) {
+		party_wait(party, 2000, "before the daemon is killed");
+		kill_daemon(&party->bus);
+	}
+	party_wait(party, 2000, "after the last kill");
+	party_end(party);
+	harness_bus_stop(&party->bus);
+}
+END_TEST
+
+/* Publishes numbered records of 100 bytes until it would have to wait; returns the next number. */
+static uint64_t publish_until_full(struct leat_publisher *publisher, uint64_t number)
+{
+	struct content content[8] = { 0 };
+	struct leat_record record = { .value = content, .value_len = 100, .shard = 0 };
+	uint64_t n = 0;
+	int r;
+
+	for (;; n++) {
+		content->number = number + n;
+		r = leat_publish_timed(publisher, &record, 0, NULL);
+		if (r == -EAGAIN)
+			return number + n;
+		must(r == 0, "publishing without a daemon: %s", leat_publisher_detail(publisher));
+		must(n < 1000000, "the ring never becomes full");
+	}
+}
+
+static void receive(struct leat_subscriber *subscriber, uint64_t from, uint64_t to)
+{
+	struct leat_message message;
+	struct content content;
+
+	for (uint64_t i = from; i < to; i++) {
+		int r = leat_next(subscriber, 5000000000u, &message);
+
+		must(r == 1, "record %llu: %s", (unsigned long long)i, leat_strerror(r));
+		must(message.kind == LEAT_RECORD, "a gap before record %llu",
+		     (unsigned long long)i);
+		memcpy(&content, message.value, sizeof(content));
+		must(content.number == i, "record %llu came instead of %llu",
+		     (unsigned long long)content.number, (unsigned long long)i);
+	}
+}
+
+struct waiting {
+	struct harness_bus *bus;
+	uint64_t number;
+	_Atomic int begun;
+	_Atomic int done;
+};
+
+/* Publishes one record that does not fit yet, waiting as long as it takes. */
+static int publish_one_blocking(void *arg)
+{
+	struct waiting *waiting = arg;
+	struct leat_bus *bus = harness_connect(waiting->bus);
+	struct leat_publisher *publisher = harness_publisher(bus, "alone");
+	struct content content[8] = { { .number = waiting->number } };
+	struct leat_record record = { .value = content, .value_len = 100, .shard = 0 };
+	int r;
+
+	store_release(&waiting->begun, 1);
+	while (load_acquire(&waiting->begun) != 2)
+		pause_briefly();
+	r = leat_publish(publisher, &record, NULL);
+	must(r == 0, "the waiting publisher: %s", leat_publisher_detail(publisher));
+	store_release(&waiting->done, 1);
+	leat_publisher_close(publisher);
+	leat_close(bus);
+	return 0;
+}
+
+static bool is_set(void *arg)
+{
+	return load_acquire((_Atomic int *)arg) != 0;
+}
+
+static bool is_stopped(void *arg)
+{
+	char path[32], line[256] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", *(pid_t *)arg);
+	file = fopen(path, "re");
+	must(file && fgets(line, sizeof(line), file), "%s is gone", path);
+	fclose(file);
+	return strstr(line, ") T ") != NULL;
+}
+
+START_TEST(without_any_daemon_the_ring_fills_then_publishers_wait_and_go_on_when_it_returns)
+{
+	enum {
+		RING = 256 << 10
+	};
+	struct harness_bus *bus = harness_shared(sizeof(*bus));
+	struct waiting *waiting = harness_shared(sizeof(*waiting));
+	struct leat_publisher *publisher;
+	struct leat_subscriber *subscriber, *late;
+	struct leat_bus *handle;
+	uint64_t n, kept;
+	pid_t daemon, waiter;
+
+	harness_bus_start(bus, HARNESS_KEEP);
+	handle = harness_connect(bus);
+	harness_stream(handle, "alone", 1, RING, NULL);
+	subscriber = harness_subscriber(handle, "alone");
+	publisher = harness_publisher(handle, "alone");
+	waiting->bus = bus;
+	waiter = harness_fork(publish_one_blocking, waiting);
+	must(harness_until(is_set, &waiting->begun, 10), "the waiting publisher did not start");
+
+	/* A keeper that is stopped does not bring the daemon back. */
+	daemon = harness_daemon_pid(bus);
+	must(kill(bus->pid, SIGSTOP) == 0 && harness_until(is_stopped, &bus->pid, 5), "SIGSTOP");
+	must(kill(daemon, SIGKILL) == 0, "kill: %s", strerror(errno));
+
+	n = publish_until_full(publisher, 0);
+	ck_assert_uint_ge(n, RING / 160 / 2);
+	ck_assert_int_eq(leat_publish_timed(publisher,
+					    &(struct leat_record){ .value_len = 100, .shard = 0 },
+					    50000000, NULL),
+			 -ETIMEDOUT);
+	receive(subscriber, 0, n);
+	waiting->number = n;
+	store_release(&waiting->begun, 2);
+	kept = harness_now_ns();
+	while (harness_now_ns() - kept < 100000000)
+		ck_assert_int_eq(load_acquire(&waiting->done), 0);
+
+	must(kill(bus->pid, SIGCONT) == 0, "SIGCONT");
+	must(harness_until(is_set, &waiting->done, 20), "the waiting publisher did not go on");
+	harness_reap_ok(waiter, 10, "the waiting publisher");
+	receive(subscriber, n, n + 1);
+	/* The publisher and the subscriber of before still are what they were. */
+	for (int i = 0; i < 5; i++) {
+		kept = n + 1;
+		n = publish_until_full(publisher, kept) - 1;
+		receive(subscriber, kept, n + 1);
+	}
+	ck_assert_int_eq(leat_flush(publisher, LEAT_ACK_DURABLE, long_ns), 0);
+	late = harness_subscriber(handle, "alone");
+	receive(late, 0, n + 1);
+	leat_subscriber_close(late);
+	leat_subscriber_close(subscriber);
+	leat_publisher_close(publisher);
+	leat_close(handle);
+	harness_bus_stop(bus);
+}
+END_TEST
+
+START_TEST(handles_go_on_with_a_daemon_that_had_to_start_without_the_rings)
+{
+	struct leat_record record = { .value = "x", .value_len = 1, .shard = 0 };
+	struct leat_publisher *publisher;
+	struct leat_subscriber *subscriber;
+	struct leat_message message;
+	struct leat_result result;
+	struct harness_bus bus;
+	struct leat_bus *handle;
+	int n_gaps = 0, r;
+
+	harness_bus_start(&bus, 0);
+	handle = harness_connect(&bus);
+	harness_stream(handle, "plain", 1, 64 << 10, NULL);
+	subscriber = harness_subscriber(handle, "plain");
+	publisher = harness_publisher(handle, "plain");
+	for (int i = 0; i < 1000; i++)
+		ck_assert_int_eq(leat_publish(publisher, &record, &result), 0);
+	ck_assert_int_eq(leat_flush(publisher, LEAT_ACK_DURABLE, long_ns), 0);
+	harness_bus_kill(&bus);
+	harness_bus_restart(&bus);
+	/* What is durable is there, before and after; positions that may have been handed out
+	 * are not used again, which is reported. */
+	record.value = "after";
+	record.value_len = 5;
+	do {
+		ck_assert_int_eq(leat_publish_timed(publisher, &record, long_ns, &result), 0);
+		r = leat_wait(publisher, 0, result.pos, LEAT_ACK_DURABLE, 2000000000u);
+	} while (r == -ETIMEDOUT || r == -ESTALE);
+	must(r == 0, "durable after the restart: %s", leat_publisher_detail(publisher));
+	for (int i = 0; i < 1001;) {
+		ck_assert_int_eq(leat_next(subscriber, 10000000000u, &message), 1);
+		if (message.kind == LEAT_GAP) {
+			ck_assert_int_eq(message.reason, LEAT_GAP_JUMP);
+			ck_assert_int_eq(i, 1000);
+			ck_assert_int_eq(++n_gaps, 1);
+			continue;
+		}
+		ck_assert_uint_eq(message.value_len, i < 1000 ? 1 : 5);
+		i++;
+	}
+	ck_assert_uint_le(message.pos, result.pos);
+	leat_subscriber_close(subscriber);
+	leat_publisher_close(publisher);
+	leat_close(handle);
+	harness_bus_stop(&bus);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("sys_daemon_killed");
+	TCase *tcase = tcase_create("daemon_killed");
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase,
+		       nobody_fails_and_nothing_is_lost_while_the_keeper_brings_the_daemon_back);
+	tcase_add_test(
+		tcase,
+		without_any_daemon_the_ring_fills_then_publishers_wait_and_go_on_when_it_returns);
+	tcase_add_test(tcase, handles_go_on_with_a_daemon_that_had_to_start_without_the_rings);
+	suite_add_tcase(suite, tcase);
+	return harness_main(suite);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/testpoints.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/harness.h"
+
+bool testpoints_has(const struct testpoints *points, const char *name)
+{
+	for (size_t i = 0; i < points->n; i++)
+		if (strcmp(points->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+void testpoints_add(struct testpoints *points, const char *name)
+{
+	if (testpoints_has(points, name))
+		return;
+	must(points->n < TESTPOINTS_MAX, "more test points than this test was made for");
+	must(strlen(name) < TESTPOINTS_NAME_LEN, "a long name: %s", name);
+	strcpy(points->names[points->n], name);
+	points->n++;
+}
+
+bool testpoints_is_publishers(const char *name)
+{
+	return strncmp(name, "reserve-", 8) == 0 || strncmp(name, "commit-", 7) == 0;
+}
+
+static void add_those_of(struct testpoints *points, const char *path)
+{
+	char line[256], name[TESTPOINTS_NAME_LEN];
+	FILE *file = fopen(path, "re");
+
+	must(file, "%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), file)) {
+		const char *at = strstr(line, "TESTPOINT(\"");
+
+		if (at && sscanf(at, "TESTPOINT(\"%39[^\"]\")", name) == 1)
+			testpoints_add(points, name);
+	}
+	fclose(file);
+}
+
+void testpoints_of_sources(struct testpoints *ret_points)
+{
+	static const char *const patterns[] = { "shm/*.c", "persist/*.c", "daemon/*.c",
+						"clientlib/*.c" };
+	glob_t paths;
+
+	ret_points->n = 0;
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+		must(glob(patterns[i], 0, NULL, &paths) == 0, "no %s: run it from the root",
+		     patterns[i]);
+		for (size_t j = 0; j < paths.gl_pathc; j++)
+			add_those_of(ret_points, paths.gl_pathv[j]);
+		globfree(&paths);
+	}
+	must(ret_points->n > 0, "no test points in the sources");
+}

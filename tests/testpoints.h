@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which test points there are: so that no crash test forgets one that is new. */
+#ifndef TESTS_TESTPOINTS_H
+#define TESTS_TESTPOINTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+	TESTPOINTS_MAX = 64,
+	TESTPOINTS_NAME_LEN = 40,
+};
+
+struct testpoints {
+	size_t n;
+	char names[TESTPOINTS_MAX][TESTPOINTS_NAME_LEN];
+};
+
+/* All of the sources below the current directory. */
+void testpoints_of_sources(struct testpoints *ret_points);
+/* Adds a name unless it is there; the caller sees to it that only one process does. */
+void testpoints_add(struct testpoints *points, const char *name);
+bool testpoints_has(const struct testpoints *points, const char *name);
+/* Those that a publisher passes: reserve-..., commit-... */
+bool testpoints_is_publishers(const char *name);
+
+#endif
