@@ -121,7 +121,8 @@ LIB_SRCS := $(CLIENTLIB_SRCS) $(SHM_SRCS) $(CLIENTLIB_PERSIST_SRCS)
 C_TESTS := $(filter %.c,$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \
 	$(CRASH_TESTS) $(SYS_TESTS) $(BENCH_PROGRAMS))
 PRODUCT_SRCS := $(sort $(LIB_SRCS) $(PERSIST_SRCS) $(DAEMON_SRCS) $(TOOLS_SRCS))
-TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c
+TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c \
+	tests/testpoint_dir.c
 
 $(B)/obj/%.o: %.c Makefile $(flags_file)
 	$(call say,CC,$<)
@@ -186,8 +187,10 @@ $(B)/leat: $(call obj,$(TOOLS_SRCS)) $(LIB_A) $(B)/lib/persist.a $(B)/lib/shm.a 
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(tools_LIBS)
 
-# The daemon and the tool with test points, for crash tests.
-$(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS)) $(B)/tlib/persist.a $(B)/tlib/shm.a
+# The daemon and the tool with test points, for crash tests. The daemon dies where
+# a file in a directory says, see tests/testpoint_dir.c.
+$(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS) tests/testpoint_dir.c) \
+		$(B)/tlib/persist.a $(B)/tlib/shm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(daemon_LIBS)
