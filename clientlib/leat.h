@@ -27,7 +27,7 @@ extern "C" {
 #define LEAT_VERSION_PATCH 0
 
 #define LEAT_FOREVER UINT64_MAX /* as a timeout: wait as long as it takes; 0 does not wait */
-#define LEAT_SHARD_ANY (-1)	/* publishing: by key, or round robin; subscribing: all shards */
+#define LEAT_SHARD_ANY (-1)     /* publishing: by key, or round robin; subscribing: all shards */
 #define LEAT_MESSAGE_MAX (16u << 20)
 
 struct leat_bus;
@@ -37,10 +37,10 @@ struct leat_subscriber;
 /* ---- the bus ---- */
 
 struct leat_connect_options {
-	size_t size;	     /* sizeof(struct leat_connect_options) */
+	size_t size;         /* sizeof(struct leat_connect_options) */
 	const char *client;  /* a name that operators see; NULL = the program's */
 	uint64_t timeout_ns; /* for the connection and each request; 0 = 5 s */
-	char *detail;	     /* gets the sentence when leat_connect() itself fails; may be NULL */
+	char *detail;        /* gets the sentence when leat_connect() itself fails; may be NULL */
 	size_t detail_len;
 };
 
@@ -70,29 +70,42 @@ const char *leat_version(void);
 
 /* ---- streams ---- */
 
-enum leat_sync { LEAT_SYNC_ALWAYS = 0, LEAT_SYNC_NONE = 1, LEAT_SYNC_INTERVAL = 2 };
-enum leat_full { LEAT_FULL_BLOCK = 0, LEAT_FULL_FAIL = 1 };
-enum leat_disk_full { LEAT_DISK_FULL_STOP = 0, LEAT_DISK_FULL_DROP_OLDEST = 1 };
-enum leat_hash { LEAT_HASH_XXH3 = 0, LEAT_HASH_MD5 = 1 };
+enum leat_sync {
+	LEAT_SYNC_ALWAYS = 0,
+	LEAT_SYNC_NONE = 1,
+	LEAT_SYNC_INTERVAL = 2
+};
+enum leat_full {
+	LEAT_FULL_BLOCK = 0,
+	LEAT_FULL_FAIL = 1
+};
+enum leat_disk_full {
+	LEAT_DISK_FULL_STOP = 0,
+	LEAT_DISK_FULL_DROP_OLDEST = 1
+};
+enum leat_hash {
+	LEAT_HASH_XXH3 = 0,
+	LEAT_HASH_MD5 = 1
+};
 
 /* What a stream is. 0 in a numeric field means the default, except where said. */
 struct leat_stream_options {
 	size_t size;
-	uint32_t n_shards;    /* 1..128, default 1 */
-	uint32_t mode;	      /* permission bits as a file's, r = subscribe, w = publish; default 0600 */
-	uint64_t ring_len;    /* of each shard, power of two >= 64 KiB; default 16 MiB */
-	uint64_t segment_len; /* default 64 MiB, less when retain_len is small */
-	uint64_t retain_ns;   /* 0 = for ever */
-	uint64_t retain_len;  /* of the stream as a whole; 0 = no limit */
-	uint64_t sync_ns;     /* for LEAT_SYNC_INTERVAL */
+	uint32_t n_shards; /* 1..128, default 1 */
+	uint32_t mode; /* permission bits as a file's, r = subscribe, w = publish; default 0600 */
+	uint64_t ring_len;         /* of each shard, power of two >= 64 KiB; default 16 MiB */
+	uint64_t segment_len;      /* default 64 MiB, less when retain_len is small */
+	uint64_t retain_ns;        /* 0 = for ever */
+	uint64_t retain_len;       /* of the stream as a whole; 0 = no limit */
+	uint64_t sync_ns;          /* for LEAT_SYNC_INTERVAL */
 	uint64_t claim_timeout_ns; /* how long a stopped publisher may hold a reservation; 10 s */
-	uint64_t rate_limit;  /* bytes per second and shard; 0 = none */
+	uint64_t rate_limit;       /* bytes per second and shard; 0 = none */
 	enum leat_sync sync;
 	enum leat_full full;
 	enum leat_disk_full on_disk_full;
 	enum leat_hash hash;
-	int memory;	 /* nonzero: no segments, the ring is all there is */
-	int no_checksum; /* nonzero: records carry no CRC */
+	int memory;        /* nonzero: no segments, the ring is all there is */
+	int no_checksum;   /* nonzero: records carry no CRC */
 	const char *owner; /* user name or number; NULL = the caller */
 	const char *group; /* NULL = the caller's primary group */
 };
@@ -147,7 +160,11 @@ int leat_stat_json(struct leat_bus *bus, const char *stream, char **ret_json);
 
 /* ---- publishing ---- */
 
-enum leat_ack { LEAT_ACK_RING = 0, LEAT_ACK_WRITTEN = 1, LEAT_ACK_DURABLE = 2 };
+enum leat_ack {
+	LEAT_ACK_RING = 0,
+	LEAT_ACK_WRITTEN = 1,
+	LEAT_ACK_DURABLE = 2
+};
 
 struct leat_header {
 	const char *name; /* any bytes, up to 65,535 */
@@ -166,8 +183,8 @@ struct leat_record {
 	const struct leat_header *headers;
 	size_t n_headers;
 	uint64_t event_time_ns; /* the publisher's own time; 0 = none */
-	int32_t shard;		/* LEAT_SHARD_ANY, or 0.. */
-	uint32_t reserved;	/* 0 */
+	int32_t shard;          /* LEAT_SHARD_ANY, or 0.. */
+	uint32_t reserved;      /* 0 */
 };
 
 /* Where a record is, or why not. */
@@ -211,8 +228,8 @@ int leat_publish_timed(struct leat_publisher *publisher, const struct leat_recor
 		       uint64_t timeout_ns, struct leat_result *ret_result);
 /* Publishes n records, each on its own; results[n] says what became of each. Returns how many
  * were published; one bad record does not hide the others. */
-int leat_publish_many(struct leat_publisher *publisher, const struct leat_record *records,
-		      size_t n, struct leat_result *results);
+int leat_publish_many(struct leat_publisher *publisher, const struct leat_record *records, size_t n,
+		      struct leat_result *results);
 /* Publishes n records to one shard (of the first one's key or shard) as one: subscribers see all
  * or none. results[n] may be NULL. Returns 0. Errors as leat_publish(). */
 int leat_publish_batch(struct leat_publisher *publisher, const struct leat_record *records,
@@ -252,9 +269,9 @@ enum leat_where {
 	LEAT_LATEST = 0,
 	LEAT_EARLIEST = 1,
 	LEAT_POSITION = 2, /* the first record at or after it */
-	LEAT_AFTER = 3,	   /* the first record after it */
-	LEAT_TIME = 4,	   /* the first record with that timestamp or later */
-	LEAT_NEVER = 5,	   /* as a stop: follow for ever */
+	LEAT_AFTER = 3,    /* the first record after it */
+	LEAT_TIME = 4,     /* the first record with that timestamp or later */
+	LEAT_NEVER = 5,    /* as a stop: follow for ever */
 };
 
 enum leat_isolation {
@@ -273,8 +290,8 @@ struct leat_subscriber_options {
 	uint64_t stop_value; /* exclusive */
 	const char *name;    /* keeps a checkpoint: goes on where leat_checkpoint() last was; start
 				counts the first time only; 1..200 of [A-Za-z0-9._-] */
-	uint64_t spin_ns;    /* how long to poll before sleeping; default 20 us on more than one CPU */
-	size_t buffer_len;   /* copy buffer, bytes; default 256 KiB, grows to the largest record */
+	uint64_t spin_ns; /* how long to poll before sleeping; default 20 us on more than one CPU */
+	size_t buffer_len; /* copy buffer, bytes; default 256 KiB, grows to the largest record */
 };
 
 enum leat_kind {
@@ -284,9 +301,9 @@ enum leat_kind {
 
 enum leat_gap {
 	LEAT_GAP_RETENTION = 1, /* deleted by retention */
-	LEAT_GAP_DAMAGE = 2,	/* unreadable */
-	LEAT_GAP_LAPPED = 3,	/* a memory-only ring moved on */
-	LEAT_GAP_JUMP = 4,	/* positions never used: after a recovery without the ring */
+	LEAT_GAP_DAMAGE = 2,    /* unreadable */
+	LEAT_GAP_LAPPED = 3,    /* a memory-only ring moved on */
+	LEAT_GAP_JUMP = 4,      /* positions never used: after a recovery without the ring */
 };
 
 /* What a subscriber gets. Pointers are good until the next call on the subscriber. */
@@ -370,7 +387,7 @@ struct leat_publisher_stats {
 	uint64_t bytes;
 	uint64_t full_waits;  /* times it had to wait for room */
 	uint64_t drain_kicks; /* system calls made to wake the drain */
-	uint64_t wakes;	      /* system calls made to wake subscribers */
+	uint64_t wakes;       /* system calls made to wake subscribers */
 	uint64_t successors;  /* rings followed */
 };
 int leat_publisher_statistics(const struct leat_publisher *publisher,

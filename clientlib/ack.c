@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting until what was published is written, or durable. */
+#include "clientlib/follow.h"
+#include "shm/clock.h"
+#include "shm/wait.h"
+
+enum {
+	ACK_SPINS = 100, /* looks before the first sleep */
+	ACK_PAUSES = 20,
+};
+
+#define ACK_SLICE_MIN_NS (10 * NS_PER_MS)
+#define ACK_SLICE_MAX_NS NS_PER_S
+#define ACK_MOVING_NS NS_PER_MS /* while a successor is being made */
+/* Longer than any policy of "always" takes: then a sync is asked for whatever the policy was. */
+#define ACK_PATIENCE_NS (2 * NS_PER_S)
+
+struct ack_wait {
+	struct leat_publisher *publisher;
+	struct publish_shard *shard;
+	uint64_t pos;
+	enum leat_ack level;
+	uint64_t asked_pos; /* a sync was asked for when `written` stood here */
+	uint64_t began_ns;
+	bool sync_soon; /* the policy alone would not sync in time */
+};
+
+static bool is_reached(const struct ack_wait *wait)
+{
+	const struct ring *ring = wait->shard->ring;
+
+	if (wait->level == LEAT_ACK_DURABLE)
+		return ring_durable(ring) > wait->pos;
+	return ring_written(ring) > wait->pos;
+}
+
+/* Asks for an fdatasync where the stream's policy does not bring one in time. */
+static void ask_sync(struct ack_wait *wait)
+{
+	struct leat_publisher *publisher = wait->publisher;
+	struct control_reply reply = CONTROL_REPLY_NULL;
+	struct deadline deadline = DEADLINE(NS_PER_S);
+	cleanup_with(control_decref) json_t *request = NULL;
+	uint64_t written = ring_written(wait->shard->ring);
+
+	if (wait->level != LEAT_ACK_DURABLE || written <= wait->pos || wait->asked_pos >= written)
+		return;
+	if (!wait->sync_soon && clock_now_ns(CLOCK_MONOTONIC) - wait->began_ns < ACK_PATIENCE_NS)
+		return;
+	request = json_pack("{s:s, s:s, s:I}", "op", "sync", "stream", publisher->stream, "shard",
+			    (json_int_t)wait->shard->shard);
+	if (!request ||
+	    control_request_once(&publisher->bus->control, request, &deadline, &reply, NULL) < 0)
+		return;
+	control_reply_deinit(&reply);
+	wait->asked_pos = written;
+}
+
+/* What stands in the way of ever getting there; 1 = the shard moved, look again. */
+static int look_around(struct ack_wait *wait)
+{
+	int r = follow_state(wait->publisher, wait->shard);
+
+	if (r < 0)
+		return r;
+	if (ring_state(wait->shard->ring, NULL) == GOVERN_SUCCEEDED)
+		return follow_successor(wait->publisher, wait->shard);
+	return 0;
+}
+
+static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
+{
+	uint64_t slice_ns = ACK_SLICE_MIN_NS, left;
+	struct leat_publisher *publisher = wait->publisher;
+	struct publish_shard *shard = wait->shard;
+	unsigned int spins, i;
+	int r;
+
+	for (spins = 0;; spins++) {
+		uint32_t bell = ring_bell(&shard->ring->govern->ack_bell);
+
+		if (is_reached(wait))
+			return 0;
+		r = look_around(wait);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
+		left = deadline_left(deadline);
+		if (left == 0)
+			return -ETIMEDOUT;
+		if (spins == 0)
+			ring_kick_drain(&shard->rp, true);
+		if (spins < ACK_SPINS) {
+			for (i = 0; i < ACK_PAUSES; i++)
+				cpu_relax();
+			continue;
+		}
+		ask_sync(wait);
+		if (ring_state(shard->ring, NULL) == GOVERN_SUCCEEDED)
+			left = min_u64(left, ACK_MOVING_NS);
+		if (wait_bell(&shard->ring->govern->ack_bell, bell, min_u64(left, slice_ns)) !=
+		    -ETIMEDOUT)
+			continue;
+		slice_ns = min_u64(2 * slice_ns, ACK_SLICE_MAX_NS);
+		r = follow_check(publisher, shard, clock_ns(shard->ring->govern));
+		if (r < 0)
+			return r;
+		ring_kick_drain(&shard->rp, false);
+	}
+}
+
+/* Waits for one shard; the sentence is in the detail. */
+static int ack_wait(struct leat_publisher *publisher, struct publish_shard *shard, uint64_t pos,
+		    enum leat_ack level, struct deadline *deadline)
+{
+	struct ack_wait wait = {
+		.publisher = publisher,
+		.shard = shard,
+		.pos = pos,
+		.level = level,
+		.began_ns = clock_now_ns(CLOCK_MONOTONIC),
+		.sync_soon = publisher->sync == LEAT_SYNC_NONE ||
+			     (publisher->sync == LEAT_SYNC_INTERVAL &&
+			      publisher->sync_ns > deadline->timeout_ns),
+	};
+	int r;
+
+	if (level == LEAT_ACK_RING)
+		return 0;
+	if (shard->ring->flags & GOVERN_F_MEMORY)
+		return detail_fail(&publisher->detail, -EOPNOTSUPP,
+				   "stream '%s' is memory-only: nothing of it is ever written or "
+				   "durable",
+				   publisher->stream);
+	r = wait_reached(&wait, deadline);
+	if (r == -ETIMEDOUT)
+		return detail_fail(
+			&publisher->detail, r,
+			"stream '%s' shard %u is %s up to %llu, not yet %llu", publisher->stream,
+			shard->shard, level == LEAT_ACK_DURABLE ? "durable" : "written",
+			(unsigned long long)(level == LEAT_ACK_DURABLE ? ring_durable(shard->ring)
+								       : ring_written(shard->ring)),
+			(unsigned long long)pos);
+	return r;
+}
+
+static int check_level(struct leat_publisher *publisher, enum leat_ack level)
+{
+	publisher->failure = publisher->detail.text;
+	if (level == LEAT_ACK_RING || level == LEAT_ACK_WRITTEN || level == LEAT_ACK_DURABLE)
+		return 0;
+	return detail_fail(&publisher->detail, -EINVAL, "there is no acknowledgement level %d",
+			   (int)level);
+}
+
+int leat_wait(struct leat_publisher *publisher, uint32_t shard, uint64_t pos, enum leat_ack level,
+	      uint64_t timeout_ns)
+{
+	struct deadline deadline = DEADLINE(timeout_ns);
+	int r;
+
+	if (!bus_alive(publisher->bus))
+		return publish_forked(publisher);
+	r = check_level(publisher, level);
+	if (r == 0 && (shard >= publisher->n_shards || pos >= LAYOUT_POS_END))
+		r = detail_fail(&publisher->detail, -EINVAL,
+				"stream '%s' has no position %llu in a shard %u", publisher->stream,
+				(unsigned long long)pos, shard);
+	if (r == 0)
+		r = ack_wait(publisher, &publisher->shards[shard], pos, level, &deadline);
+	return publish_done(publisher, r);
+}
+
+int leat_flush(struct leat_publisher *publisher, enum leat_ack level, uint64_t timeout_ns)
+{
+	struct deadline deadline = DEADLINE(timeout_ns);
+	uint32_t i;
+	int r;
+
+	if (!bus_alive(publisher->bus))
+		return publish_forked(publisher);
+	r = check_level(publisher, level);
+	/* All drains work at the same time while the first is waited for. */
+	for (i = 0; r == 0 && level != LEAT_ACK_RING && i < publisher->n_shards; i++) {
+		if (publisher->shards[i].published)
+			ring_kick_drain(&publisher->shards[i].rp, true);
+	}
+	for (i = 0; r == 0 && i < publisher->n_shards; i++) {
+		struct publish_shard *shard = &publisher->shards[i];
+
+		if (shard->published)
+			r = ack_wait(publisher, shard, shard->last_pos, level, &deadline);
+	}
+	return publish_done(publisher, r);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting for messages: polls for a while, because a sleep and a wake-up cost more than most
+ * waits; then announces the sleep, looks once more, and sleeps on the shards' bells.
+ */
+#include "clientlib/idle.h"
+
+#include "clientlib/helper.h"
+#include "clientlib/source.h"
+#include "shm/clock.h"
+#include "shm/wait.h"
+
+enum {
+	IDLE_SPINS = 16
+}; /* looks between two looks at the clock */
+
+#define IDLE_SLICE_NS (2 * NS_PER_S)
+#define IDLE_CHECK_NS NS_PER_S
+#define IDLE_BLIND_NS NS_PER_MS /* where the kernel has no membarrier */
+
+/* What one sleep is about. */
+struct idle_sleep {
+	struct wait_ticket tickets[WAIT_RINGS_MAX];
+	struct sleep_word words[SLEEP_WORDS_MAX];
+	unsigned int n;
+	uint64_t slice_ns;
+};
+
+/* As subscribe_scan(); -EAGAIN when the time to poll is over. */
+static int spin(struct leat_subscriber *sub, struct leat_message *ret_message)
+{
+	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + sub->options.spin_ns;
+	int i, r;
+
+	do {
+		for (i = 0; i < IDLE_SPINS; i++) {
+			bool later = false;
+
+			cpu_relax();
+			r = subscribe_scan(sub, ret_message, &later);
+			if (r != -EAGAIN)
+				return r;
+			if (later)
+				return -EAGAIN;
+		}
+	} while (clock_now_ns(CLOCK_MONOTONIC) < end);
+	return -EAGAIN;
+}
+
+/* Once in a while: has the daemon come back as another? */
+static int check(struct leat_subscriber *sub)
+{
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+	uint32_t i;
+	int r = 0;
+
+	if (now < sub->check_ns)
+		return 0;
+	sub->check_ns = now + IDLE_CHECK_NS;
+	(void)control_epoch(&sub->bus->control);
+	for (i = 0; i < sub->n_shards && r == 0; i++) {
+		if (!sub->shards[i].ended)
+			r = source_ring_check(sub, &sub->shards[i]);
+	}
+	return r;
+}
+
+/* How long a sleep can be: a time to stop at is kept. */
+static uint64_t slice_of(const struct leat_subscriber *sub)
+{
+	uint64_t now;
+
+	if (sub->stop_ns == UINT64_MAX)
+		return IDLE_SLICE_NS;
+	now = clock_ns(sub->shards[0].ring->govern);
+	if (now >= sub->stop_ns)
+		return SOURCE_LATER_NS;
+	return min_u64(IDLE_SLICE_NS, sub->stop_ns - now + NS_PER_MS);
+}
+
+/* Notes the bells as they are before the last look. */
+static void announce(struct leat_subscriber *sub, struct idle_sleep *sleep)
+{
+	uint32_t i;
+
+	sleep->n = 0;
+	sleep->slice_ns = slice_of(sub);
+	for (i = 0; i < sub->n_shards; i++) {
+		struct subscribe_shard *shard = &sub->shards[i];
+		struct sleep_word *word = &sleep->words[sleep->n];
+
+		if (shard->ended || shard->paused)
+			continue;
+		if (idle_waits_for_acks(sub)) {
+			word->word = &subscribe_newest(shard)->govern->ack_bell;
+			word->expected = ring_bell(word->word);
+		} else {
+			wait_announce(&sleep->tickets[sleep->n], shard->ring);
+			word->word = &shard->ring->publish->doorbell;
+			word->expected = sleep->tickets[sleep->n].bell;
+		}
+		word->reserved = 0;
+		sleep->n++;
+	}
+	if (!idle_waits_for_acks(sub) && sleep->n > 0 && !wait_barrier())
+		sleep->slice_ns = IDLE_BLIND_NS;
+}
+
+static int sleep_now(struct leat_subscriber *sub, const struct idle_sleep *sleep, uint64_t left_ns)
+{
+	uint64_t ns = min_u64(sleep->slice_ns, left_ns);
+	int r;
+
+	sub->stats.sleeps++;
+	if (idle_waits_for_acks(sub))
+		r = sleep_any(sleep->words, sleep->n, ns);
+	else
+		r = wait_sleep(sleep->tickets, sleep->n, ns);
+	return r == -EINTR ? r : 0;
+}
+
+static int give_up(struct leat_subscriber *sub, int r)
+{
+	sub->failure = r == -EINTR ? "a signal came while waiting for messages"
+				   : "no message came in time";
+	return r;
+}
+
+int idle_wait(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
+{
+	struct deadline deadline = DEADLINE(timeout_ns);
+	struct idle_sleep sleep;
+	uint64_t left;
+	bool later;
+	int r;
+
+	if (timeout_ns > 0 && sub->options.spin_ns > 0) {
+		r = spin(sub, ret_message);
+		if (r != -EAGAIN)
+			return r;
+	}
+	for (;;) {
+		later = false;
+		left = deadline_left(&deadline);
+		if (left == 0 && !sub->helper)
+			return give_up(sub, -ETIMEDOUT);
+		r = check(sub);
+		if (r < 0)
+			return r;
+		if (left == 0)
+			helper_clear(sub->helper);
+		announce(sub, &sleep);
+		/* All that is to be read is paused: nothing can come of waiting. */
+		if (sleep.n == 0 && left > 0)
+			return give_up(sub, -ETIMEDOUT);
+		r = subscribe_scan(sub, ret_message, &later);
+		if (r != -EAGAIN) {
+			if (left == 0)
+				helper_signal(sub->helper);
+			return r;
+		}
+		if (later)
+			sleep.slice_ns = min_u64(sleep.slice_ns, SOURCE_LATER_NS);
+		if (left == 0) {
+			helper_arm(sub->helper, sleep.words, sleep.n, sleep.slice_ns);
+			return give_up(sub, -ETIMEDOUT);
+		}
+		r = sleep_now(sub, &sleep, left);
+		if (r < 0)
+			return give_up(sub, r);
+		r = subscribe_scan(sub, ret_message, &later);
+		if (r != -EAGAIN)
+			return r;
+	}
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a subscriber's records come from: the ring, or segments on disk. */
+#ifndef CLIENTLIB_SOURCE_H
+#define CLIENTLIB_SOURCE_H
+
+#include "clientlib/subscribe.h"
+
+/* How soon a shard is looked at again for which no bell rings. */
+#define SOURCE_LATER_NS (5 * NS_PER_MS)
+
+/* SOURCE_*, or a negative errno with its sentence. Never waits, apart from one request. */
+int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard);
+int source_disk_fill(struct leat_subscriber *sub, struct subscribe_shard *shard);
+
+/*
+ * Zero-copy: the record at shard->pos where it lies in the ring; 1 with *ret_message set, 0 when
+ * there is nothing to be had this way.
+ */
+int source_ring_view(struct leat_subscriber *sub, struct subscribe_shard *shard,
+		     struct leat_message *ret_message);
+
+/* Attaches the successor of a succeeded ring as shard->next, if it is there: SOURCE_AGAIN or
+ * SOURCE_LATER, or an errno that is final. */
+int source_ring_follow(struct leat_subscriber *sub, struct subscribe_shard *shard);
+
+/*
+ * When the connection was made anew: is the ring still the one that the daemon has? If not, the
+ * new one becomes shard->next, and what is left in the old one is read first.
+ */
+int source_ring_check(struct leat_subscriber *sub, struct subscribe_shard *shard);
+
+/*
+ * Asks for the segments from pos on. SOURCE_AGAIN: they are in shard->disk (maybe none).
+ * SOURCE_LATER: the daemon is away. *ret_reason: why pos lies below the first one.
+ */
+int source_disk_ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t pos,
+		    enum leat_gap *ret_reason);
+void source_disk_close(struct subscribe_disk *disk);
+
+/* Goes to the first record of the shard with timestamp ns or later, as far as the disk knows. */
+int source_disk_seek_time(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t ns,
+			  struct deadline *deadline);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A leat_subscriber: for each shard a place in its log and where it is read from.
+ *
+ * subscribe.c hands out messages; source_ring.c and source_disk.c fill the buffer with a run of
+ * records of one shard; start.c finds places; idle.c waits; helper.c is the thread behind
+ * leat_subscriber_fd(). One run is in the buffer at a time and is used up before another is read.
+ */
+#ifndef CLIENTLIB_SUBSCRIBE_H
+#define CLIENTLIB_SUBSCRIBE_H
+
+#include "clientlib/attach.h"
+#include "clientlib/bus.h"
+#include "clientlib/leat.h"
+#include "persist/reader.h"
+#include "shm/ring.h"
+
+struct helper;
+
+enum {
+	SUBSCRIBE_SEGMENTS = 8, /* the daemon gives at most so many at once */
+	SUBSCRIBE_GAPS = 32,    /* known gaps of them */
+};
+
+/* What a source found. */
+enum {
+	SOURCE_NONE = 0,  /* nothing new: the shard's bell will ring */
+	SOURCE_RUN = 1,   /* a run is in the buffer */
+	SOURCE_GAP = 2,   /* sub->gap is set */
+	SOURCE_AGAIN = 3, /* something changed: ask once more */
+	SOURCE_LATER = 4, /* nothing now, and no bell tells when: look again soon */
+	SOURCE_END = 5,   /* the shard's stop is reached */
+};
+
+/* Segments as the daemon gave them, in order. */
+struct subscribe_disk {
+	struct {
+		struct reader *reader;
+		uint64_t base;
+		uint64_t end; /* 0: it is being written */
+	} segments[SUBSCRIBE_SEGMENTS];
+	struct {
+		uint64_t from;
+		uint64_t to;
+		enum leat_gap reason;
+	} gaps[SUBSCRIBE_GAPS];
+	unsigned int n_segments;
+	unsigned int n_gaps;
+	uint64_t asked_pos; /* where the record did not validate, and segments were asked for */
+};
+
+struct subscribe_shard {
+	struct ring *ring; /* that is read */
+	struct ring *next; /* its successor, where the progress is told, once it is known */
+	uint32_t shard;
+	bool seek;    /* pos need not be a record's beginning */
+	bool on_disk; /* the ring does not hold pos */
+	bool paused;
+	bool ended;
+	bool quiet;     /* what is missing before the first record is no news: from the earliest */
+	bool damaged;   /* the ring made no sense at pos when it was looked at last */
+	uint64_t pos;   /* next to be read; of the run in the buffer: next to be handed out */
+	uint64_t given; /* position after the last message; where it began before that */
+	uint64_t limit; /* cached for ring_read() */
+	uint64_t stop_pos; /* exclusive; UINT64_MAX = none */
+	uint64_t skip_pos; /* records below are not handed out */
+	uint64_t skip_ns;  /* nor those before the first with this timestamp or later */
+	uint64_t later_ns; /* CLOCK_MONOTONIC: no request to the daemon before */
+	uint64_t damaged_ns;
+	uint32_t epoch; /* of the connection when the ring was last known to be the newest */
+	struct subscribe_disk disk;
+};
+
+struct leat_subscriber {
+	/* The run in the buffer; first, because every message comes from here. */
+	char *buffer;
+	uint64_t run_off;
+	uint64_t run_len;
+	struct subscribe_shard *run_shard; /* NULL = no run */
+	bool run_from_disk;
+	bool gap_set;
+	bool zero_copy;   /* in leat_view() */
+	uint64_t stop_ns; /* exclusive; UINT64_MAX = none */
+	struct leat_subscriber_stats stats;
+
+	struct leat_bus *bus;
+	struct subscribe_shard *shards;
+	uint32_t n_shards; /* read by this subscriber */
+	uint32_t turn;     /* where the next look over all shards begins */
+	uint64_t buffer_len;
+	uint64_t check_ns; /* CLOCK_MONOTONIC: when the connection is looked at again */
+	struct leat_message gap;
+	struct leat_subscriber_options options;
+	struct helper *helper;
+	const char *failure;
+	struct detail detail;
+	char *stream;
+	char *name;
+};
+
+/* Ends a call: keeps the sentence for leat_subscriber_detail() and leat_detail(). */
+int subscribe_done(struct leat_subscriber *sub, int r);
+/* -EPERM: this is a forked child. */
+int subscribe_forked(struct leat_subscriber *sub);
+
+/* The shard as read by this subscriber, or NULL. */
+struct subscribe_shard *subscribe_shard_of(const struct leat_subscriber *sub, int32_t shard);
+
+/*
+ * Looks once at every shard: 1 with a message, 0 when all have reached their stop, -EAGAIN when
+ * there is nothing now, or what a source gave. *ret_later: some shard has to be looked at again
+ * although no bell rings for it.
+ */
+int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message, bool *ret_later);
+
+/* Forgets the run in the buffer; what was not handed out of it is read again. */
+void subscribe_drop_run(struct leat_subscriber *sub);
+
+/* A buffer of at least len bytes; the run in it is lost. -ENOMEM. */
+int subscribe_grow(struct leat_subscriber *sub, uint64_t len);
+
+/* A gap becomes the next message; the shard goes on behind it. Returns SOURCE_GAP. */
+int subscribe_gap(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t to,
+		  enum leat_gap reason);
+
+/* Up to where the isolation lets records be handed out; from the disk never above written. */
+uint64_t subscribe_upto(const struct leat_subscriber *sub, const struct subscribe_shard *shard);
+
+/* Makes a message of the record at shard->pos that lies in the ring at `bytes`; 1, or 0. */
+int subscribe_view(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t word,
+		   const void *bytes, struct leat_message *ret_message);
+
+/* The ring that tells the progress. */
+static inline struct ring *subscribe_newest(const struct subscribe_shard *shard)
+{
+	return shard->next ? shard->next : shard->ring;
+}
+
+#endif
