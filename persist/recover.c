@@ -164,12 +164,10 @@ static int scan_segment(const struct scan *scan, struct reader *reader, uint64_t
 	if (bound != UINT64_MAX)
 		from = min_u64(from, bound);
 	if (size_end < from) {
-		/* Missing below what the checkpoint calls durable. */
-		r = add_range(recover, RECOVER_DAMAGE, size_end, from);
+		/* Missing below what the checkpoint calls durable; the caller sees to the last. */
 		*ret_end = bound == UINT64_MAX ? size_end : bound;
-		if (r == 0 && bound != UINT64_MAX)
-			r = add_range(recover, RECOVER_DAMAGE, from, bound);
-		return r;
+		return bound == UINT64_MAX ? 0
+					   : add_range(recover, RECOVER_DAMAGE, size_end, bound);
 	}
 	r = recover_walk(reader, from, min_u64(size_end, bound), resync, recover, &end);
 	if (r < 0)

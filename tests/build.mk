@@ -6,6 +6,9 @@
 # Linked into every test program written in C.
 TEST_HELPER_SRCS += \
 	tests/harness.c \
+	tests/party.c \
+	tests/testpoints.c \
+	tests/persist_log.c \
 	# end of TEST_HELPER_SRCS
 
 # libcheck programs, one per module.
@@ -16,10 +19,15 @@ UNIT_TESTS += \
 	tests/test_tools_split.c \
 	tests/test_tools_units.c \
 	tests/test_daemon_drain.c \
+	tests/test_persist_io.c \
+	tests/test_persist_reader.c \
+	tests/test_persist_recover.c \
+	tests/test_persist_store.c \
 	# end of UNIT_TESTS
 
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
+	tests/fuzz_segment.c \
 	# end of FUZZ_TESTS
 
 # .c or .sh from here on.

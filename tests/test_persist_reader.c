@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "persist/file.h"
+#include "persist/reader.h"
+#include "persist/timeindex.h"
+#include "tests/persist_log.h"
+
+static struct persist_log ring;
+static struct format_segment header;
+static char buf[RECORD_LEN_MAX];
+
+static void setup(void)
+{
+	persist_log_init(&ring, PERSIST_LOG_FIRST, true);
+	memset(&header, 0, sizeof(header));
+	memcpy(header.stream_uuid, persist_log_uuid, 16);
+	header.shard = PERSIST_LOG_SHARD;
+	header.flags = FORMAT_F_CHECKSUM;
+	header.base = header.prev_end = ring.base;
+	header.epoch = 7;
+	header.created_ns = 123;
+	header.crc_seed = ring.seed;
+	format_segment_seal(&header);
+}
+
+static void teardown(void)
+{
+	persist_log_deinit(&ring);
+}
+
+/* A file with the header and the ring's records, and `tail` bytes of zeros. */
+static int make_file(uint64_t tail)
+{
+	int fd = memfd_create("segment", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(file_write(fd, &header, sizeof(header), 0), 0);
+	ck_assert_int_eq(file_write(fd, ring.bytes, ring.len, sizeof(header)), 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)(sizeof(header) + ring.len + tail)), 0);
+	return fd;
+}
+
+static struct reader *open_ring(void)
+{
+	struct reader *reader;
+
+	ck_assert_int_eq(reader_open(make_file(0), &reader), 0);
+	return reader;
+}
+
+static uint64_t word_at(uint64_t pos)
+{
+	uint64_t word;
+
+	memcpy(&word, ring.bytes + (pos - ring.base), 8);
+	return word;
+}
+
+static uint64_t timestamp_at(uint64_t pos)
+{
+	uint64_t ns;
+
+	memcpy(&ns, ring.bytes + (pos - ring.base) + 8, 8);
+	return ns;
+}
+
+START_TEST(runs_of_any_buffer_length_give_the_same_bytes)
+{
+	static const size_t caps[] = { 512, 544, 1000, 4096, 65536, sizeof(buf) };
+	uint64_t pos, end;
+	struct reader *reader;
+	struct reader_run run;
+	size_t i;
+
+	persist_log_fill(&ring, 1000, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	for (i = 0; i < ARRAY_LEN(caps); i++) {
+		for (pos = ring.base; pos < end; pos = run.next_pos) {
+			ck_assert_int_eq(reader_read(reader, pos, end, buf, caps[i], &run), 0);
+			ck_assert_uint_le(run.len, caps[i]);
+			ck_assert_int_eq(memcmp(buf, ring.bytes + (pos - ring.base), run.len), 0);
+		}
+		ck_assert_uint_eq(pos, end);
+	}
+	ck_assert_int_eq(reader_read(reader, end, end, buf, 512, &run), READER_E_END);
+	ck_assert_int_eq(reader_read(reader, ring.base + 1, end, buf, 512, &run), -EINVAL);
+	ck_assert_int_eq(reader_read(reader, ring.base - 32, end, buf, 512, &run), -EINVAL);
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, 31, &run), -EINVAL);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_record_that_does_not_fit_says_how_much_it_needs)
+{
+	struct reader *reader;
+	struct reader_run run;
+	uint64_t end;
+
+	persist_log_add(&ring, RECORD_COMMITTED, 1001, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, 64, &run), READER_E_SMALL);
+	ck_assert_uint_eq(run.needed, record_span(1033));
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, run.needed - 1, &run),
+			 READER_E_SMALL);
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, run.needed, &run), 0);
+	ck_assert_uint_eq(run.next_pos, end);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_long_tombstone_needs_no_long_buffer)
+{
+	struct reader *reader;
+	struct reader_run run;
+	uint64_t end, tomb;
+
+	persist_log_fill(&ring, 3, 1);
+	tomb = persist_log_add(&ring, RECORD_TOMBSTONE, 100000, 1);
+	persist_log_fill(&ring, 3, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, 1024, &run), 0);
+	ck_assert_uint_eq(run.len, tomb - ring.base + 32);
+	ck_assert_uint_eq(run.next_pos, tomb + record_span(100032));
+	ck_assert_int_eq(reader_read(reader, run.next_pos, end, buf, 1024, &run), 0);
+	ck_assert_uint_eq(run.next_pos, end);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(every_flipped_bit_of_a_record_is_found_but_for_padding)
+{
+	uint64_t end, bad, i, next;
+	struct reader *reader;
+	struct reader_run run;
+	int fd;
+
+	persist_log_fill(&ring, 3, 1);
+	bad = persist_log_add(&ring, RECORD_COMMITTED, 77, 1);
+	end = persist_log_end(&ring);
+	persist_log_fill(&ring, 3, 1);
+	fd = make_file(0);
+	ck_assert_int_eq(reader_open(dup(fd), &reader), 0);
+	for (i = 0; i < (32 + 77) * 8; i++) {
+		off_t off = (off_t)(4096 + bad - ring.base + i / 8);
+		char byte, flipped;
+
+		ck_assert_int_eq(pread(fd, &byte, 1, off), 1);
+		flipped = (char)(byte ^ (1 << i % 8));
+		ck_assert_int_eq(pwrite(fd, &flipped, 1, off), 1);
+		ck_assert_int_eq(reader_read(reader, bad, persist_log_end(&ring), buf, sizeof(buf),
+					     &run),
+				 -EBADMSG);
+		ck_assert_int_eq(reader_resync(reader, bad, persist_log_end(&ring), &next), 0);
+		ck_assert_uint_eq(next, end);
+		ck_assert_int_eq(pwrite(fd, &byte, 1, off), 1);
+	}
+	reader_close(reader);
+	close(fd);
+}
+END_TEST
+
+START_TEST(a_record_in_the_wrong_place_does_not_validate)
+{
+	struct reader *reader;
+	struct reader_run run;
+	uint64_t a, b;
+
+	a = persist_log_add(&ring, RECORD_COMMITTED, 64, 1);
+	b = persist_log_add(&ring, RECORD_COMMITTED, 64, 1);
+	memcpy(ring.bytes + (b - a), ring.bytes, b - a);
+	reader = open_ring();
+	ck_assert_int_eq(reader_read(reader, b, persist_log_end(&ring), buf, 512, &run), -EBADMSG);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_copy_of_a_record_inside_a_value_is_not_taken_for_one)
+{
+	uint64_t outer, next, inner;
+	struct reader *reader;
+
+	/* The value holds the bytes of a record, as a replay of a dump would. */
+	persist_log_fill(&ring, 3, 1);
+	inner = persist_log_add(&ring, RECORD_COMMITTED, 64, 1);
+	outer = persist_log_add(&ring, RECORD_COMMITTED, 960, 1);
+	memcpy(ring.bytes + (outer - ring.base) + 32, ring.bytes + (inner - ring.base), 96);
+	persist_log_fill(&ring, 3, 1);
+	reader = open_ring();
+	ck_assert_int_eq(reader_resync(reader, outer, persist_log_end(&ring), &next), 0);
+	ck_assert_uint_eq(next, outer + record_span(992));
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(every_position_leads_to_the_boundary_at_or_after_it)
+{
+	struct timeindex index = { .entries = NULL };
+	uint64_t pos, boundary, found, end;
+	struct reader *reader;
+
+	persist_log_fill(&ring, 6000, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	ck_assert_int_eq(timeindex_build(reader, end, &index), 0);
+	ck_assert_uint_gt(index.n_entries, 2);
+	if (_i == 1)
+		reader_use_index(reader, &index);
+	ck_assert_int_eq(reader_seek_pos(reader, 0, end, &found), 0);
+	ck_assert_uint_eq(found, ring.base);
+	for (pos = boundary = ring.base; pos < end; pos += _i ? 32 : 32 * 97) {
+		while (boundary < pos)
+			boundary += record_step(word_at(boundary));
+		if (boundary == end)
+			break;
+		ck_assert_int_eq(reader_seek_pos(reader, pos, end, &found), 0);
+		ck_assert_uint_eq(found, boundary);
+	}
+	ck_assert_int_eq(reader_seek_pos(reader, end, end, &found), READER_E_END);
+	ck_assert_uint_eq(found, end);
+	ck_assert_int_eq(reader_seek_pos(reader, UINT64_MAX, end, &found), READER_E_END);
+	timeindex_deinit(&index);
+	reader_close(reader);
+}
+END_TEST
+
+/* The first record with a timestamp >= ns, the slow way. */
+static uint64_t first_at_time(uint64_t ns)
+{
+	uint64_t pos = ring.base;
+
+	while (pos < persist_log_end(&ring)) {
+		if (record_word_kind(word_at(pos)) == RECORD_COMMITTED && timestamp_at(pos) >= ns)
+			return pos;
+		pos += record_step(word_at(pos));
+	}
+	return pos;
+}
+
+START_TEST(a_time_is_found_exactly_also_when_clocks_go_back)
+{
+	struct timeindex index = { .entries = NULL };
+	struct reader *reader;
+	uint64_t i, ns, found, expected;
+
+	for (i = 0; i < 8000; i++)
+		persist_log_add(&ring, i % 17 == 3 ? RECORD_TOMBSTONE : RECORD_COMMITTED, 100,
+				1000 + i * 10 + (i * 7919 % 101) * 50 - (i > 4000 ? 3000 : 0));
+	reader = open_ring();
+	ck_assert_int_eq(timeindex_build(reader, persist_log_end(&ring), &index), 0);
+	if (_i == 1)
+		reader_use_index(reader, &index);
+	for (ns = 0; ns < 90000; ns += 977) {
+		int r = reader_seek_time(reader, ns, persist_log_end(&ring), &found);
+
+		expected = first_at_time(ns);
+		ck_assert_int_eq(r, expected == persist_log_end(&ring) ? READER_E_END : 0);
+		ck_assert_uint_eq(found, expected);
+	}
+	timeindex_deinit(&index);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_seek_goes_on_behind_damage)
+{
+	uint64_t bad, after, found, end;
+	struct reader *reader;
+
+	persist_log_fill(&ring, 100, 1000);
+	bad = persist_log_add(&ring, RECORD_COMMITTED, 100, 5000);
+	after = persist_log_add(&ring, RECORD_COMMITTED, 100, 6000);
+	persist_log_fill(&ring, 100, 7000);
+	end = persist_log_end(&ring);
+	memset(ring.bytes + (bad - ring.base), 0xee, 40);
+	reader = open_ring();
+	ck_assert_int_eq(reader_seek_time(reader, 4000, end, &found), 0);
+	ck_assert_uint_eq(found, after);
+	ck_assert_int_eq(reader_seek_pos(reader, bad + 32, end, &found), 0);
+	ck_assert_uint_eq(found, after);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(an_index_that_lies_about_places_does_no_harm)
+{
+	struct format_index_entry entries[3] = { { PERSIST_LOG_FIRST, 5 },
+						 { PERSIST_LOG_FIRST + 64, 10 },
+						 { PERSIST_LOG_FIRST + 320000, 99999 } };
+	struct timeindex index = { .entries = entries, .n_entries = 3, .max_ns = 99999 };
+	uint64_t found, pos;
+	struct reader *reader;
+
+	persist_log_add(&ring, RECORD_COMMITTED, 500, 1);
+	pos = persist_log_add(&ring, RECORD_COMMITTED, 500, 8);
+	reader = open_ring();
+	reader_use_index(reader, &index);
+	ck_assert_int_eq(reader_seek_time(reader, 8, persist_log_end(&ring), &found), 0);
+	ck_assert_uint_eq(found, pos);
+	ck_assert_int_eq(reader_seek_pos(reader, ring.base + 96, persist_log_end(&ring), &found),
+			 0);
+	ck_assert_uint_eq(found, pos);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(headers_that_are_not_ours_are_refused_each_with_its_errno)
+{
+	struct format_segment good = header;
+	struct reader *reader;
+	size_t i;
+	int fd;
+
+	persist_log_fill(&ring, 3, 1);
+	for (i = 0; i < sizeof(header); i++) {
+		header = good;
+		((uint8_t *)&header)[i] ^= 0x40;
+		fd = make_file(0);
+		ck_assert_int_eq(reader_open(fd, &reader), -EBADMSG);
+		close(fd);
+	}
+	header = good;
+	fd = make_file(0);
+	ck_assert_int_eq(ftruncate(fd, 4095), 0);
+	ck_assert_int_eq(reader_open(fd, &reader), -EBADMSG);
+	close(fd);
+	header.flags = 2;
+	format_segment_seal(&header);
+	fd = make_file(0);
+	ck_assert_int_eq(reader_open(fd, &reader), -EPROTONOSUPPORT);
+	close(fd);
+	header = good;
+	header.base += 1;
+	format_segment_seal(&header);
+	fd = make_file(0);
+	ck_assert_int_eq(reader_open(fd, &reader), -EBADMSG);
+	close(fd);
+}
+END_TEST
+
+START_TEST(bytes_above_upto_are_looked_at_again_when_they_are_written)
+{
+	uint64_t first, second, end, ns;
+	struct reader *reader;
+	int fd;
+
+	first = persist_log_add(&ring, RECORD_COMMITTED, 100, 1);
+	fd = make_file(4096);
+	second = persist_log_add(&ring, RECORD_COMMITTED, 100, 2);
+	end = persist_log_end(&ring);
+	ck_assert_int_eq(reader_open(dup(fd), &reader), 0);
+	ck_assert_int_eq(reader_check(reader, first, second, NULL, &ns), 0);
+	ck_assert_int_eq(reader_check(reader, second, second, NULL, &ns), READER_E_END);
+	ck_assert_int_eq(reader_resync(reader, first, second, &ns), 0);
+	ck_assert_uint_eq(ns, second);
+	ck_assert_int_eq(file_write(fd, ring.bytes, ring.len, 4096), 0);
+	ck_assert_int_eq(reader_check(reader, second, end, NULL, &ns), 0);
+	ck_assert_uint_eq(ns, 2);
+	reader_close(reader);
+	close(fd);
+}
+END_TEST
+
+START_TEST(without_checksums_damage_is_bridged_by_records_that_look_right_in_a_row)
+{
+	uint64_t bad, after, found;
+	struct reader *reader;
+
+	header.flags = 0;
+	format_segment_seal(&header);
+	ring.checksum = false;
+	persist_log_fill(&ring, 5, 1);
+	bad = persist_log_add(&ring, RECORD_COMMITTED, 400, 1);
+	after = persist_log_end(&ring);
+	persist_log_fill(&ring, 30, 1);
+	memset(ring.bytes + (bad - ring.base), 0, 300);
+	reader = open_ring();
+	ck_assert_int_eq(reader_resync(reader, bad, persist_log_end(&ring), &found), 0);
+	ck_assert_uint_eq(found, after);
+	reader_close(reader);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("reader");
+	TCase *tc = tcase_create("reader");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, runs_of_any_buffer_length_give_the_same_bytes);
+	tcase_add_test(tc, a_record_that_does_not_fit_says_how_much_it_needs);
+	tcase_add_test(tc, a_long_tombstone_needs_no_long_buffer);
+	tcase_add_test(tc, every_flipped_bit_of_a_record_is_found_but_for_padding);
+	tcase_add_test(tc, a_record_in_the_wrong_place_does_not_validate);
+	tcase_add_test(tc, a_copy_of_a_record_inside_a_value_is_not_taken_for_one);
+	tcase_add_loop_test(tc, every_position_leads_to_the_boundary_at_or_after_it, 0, 2);
+	tcase_add_loop_test(tc, a_time_is_found_exactly_also_when_clocks_go_back, 0, 2);
+	tcase_add_test(tc, a_seek_goes_on_behind_damage);
+	tcase_add_test(tc, an_index_that_lies_about_places_does_no_harm);
+	tcase_add_test(tc, headers_that_are_not_ours_are_refused_each_with_its_errno);
+	tcase_add_test(tc, bytes_above_upto_are_looked_at_again_when_they_are_written);
+	tcase_add_test(tc, without_checksums_damage_is_bridged_by_records_that_look_right_in_a_row);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
