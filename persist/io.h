@@ -59,8 +59,10 @@ void io_submit(struct io *io, struct io_op *op);
 /* Calls done() of what is complete; returns how many. */
 unsigned int io_reap(struct io *io);
 
-/* Waits until something may be complete or `timeout_ms` is over, then reaps; now and then it returns
- * 0 early. With -1 it waits until something is done. */
+/*
+ * Waits until something may be complete or `timeout_ms` is over, then reaps; now and then it
+ * returns 0 early. With -1 it waits until something is done.
+ */
 unsigned int io_wait(struct io *io, int timeout_ms);
 
 /* Operations submitted and not done yet. */

@@ -61,10 +61,11 @@ void reader_use_index(struct reader *reader, const struct timeindex *index);
 /*
  * Reads a run of records that begins at `pos`, a record boundary, and ends at or before `upto`.
  * Each is checked: structure, and CRC where the segment has checksums. 0 and a run of at least
- * one record, READER_E_END (pos >= upto), READER_E_SMALL (needed says how much; cap must be at
- * least RECORD_HEADER_LEN), -EBADMSG when the record at `pos` does not validate or does not end
- * before `upto` (go on at reader_resync()), -EINVAL for a position outside of the segment, or what
- * reading gave. A run ends before a damaged record; only the next call reports it.
+ * one record; READER_E_END (pos >= upto); READER_E_SMALL (needed says how much; cap must be at
+ * least RECORD_HEADER_LEN); -EBADMSG when the record at `pos` does not validate, cannot be read
+ * from the disk (-EIO) or does not end before `upto`: go on at reader_resync(); -EINVAL for a
+ * position outside of the segment; or what reading gave. A run ends before a damaged record; only
+ * the next call reports it.
  */
 int reader_read(struct reader *reader, uint64_t pos, uint64_t upto, void *buf, size_t cap,
 		struct reader_run *ret_run);

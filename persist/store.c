@@ -584,25 +584,24 @@ int store_open(const struct store_options *options, struct io *io,
 
 int store_start(struct store *store, uint64_t pos)
 {
-	uint64_t reserved_until;
+	uint64_t reserved_until, durable = min_u64(store->written, pos);
 	int r;
 
 	if (store->started || !format_pos_is_sane(pos) || pos < store->durable ||
 	    pos >= FORMAT_POS_END - store->ahead_len)
 		return -EINVAL;
-	r = store_begin_at(store, pos);
-	if (r < 0)
-		return r;
+	/* First of all, so that there is never a segment without a checkpoint. */
 	reserved_until = max_u64(store->reserved_until, pos + store->ahead_len);
 	reserved_until = align_up(reserved_until, RECORD_ALIGN);
-	r = checkpoint_write(&store->checkpoint, &store->identity, pos, reserved_until,
-			     store->epoch);
-	if (r < 0) {
-		/* Begun again from the same place when it is called again. */
-		store_begin_drop_file(store, store->current);
+	r = checkpoint_write(&store->checkpoint, &store->identity, durable, reserved_until,
+			     store->epoch + 1);
+	if (r == 0)
+		r = file_sync_dir(store->dir_fd);
+	if (r == 0)
+		r = store_begin_at(store, pos);
+	if (r < 0)
 		return r;
-	}
-	store->ckpt_durable = pos;
+	store->ckpt_durable = durable;
 	store->reserved_until = store->reserve_goal = reserved_until;
 	store->started = true;
 	start_prepare(store);

@@ -112,7 +112,12 @@ static int verify_records(struct verify *verify, struct opened *opened, uint64_t
 		return r;
 	}
 	for (i = 0; i < recover.n_ranges; i++) {
-		find(verify, VERIFY_DAMAGE, base, recover.ranges[i].from, recover.ranges[i].to);
+		/* Above the checkpoint a writer may have several writes under way. */
+		bool is_open = bound == UINT64_MAX && verify->has_durable &&
+			       recover.ranges[i].from >= verify->durable;
+
+		find(verify, is_open ? VERIFY_TORN : VERIFY_DAMAGE, base, recover.ranges[i].from,
+		     recover.ranges[i].to);
 		damaged += recover.ranges[i].to - recover.ranges[i].from;
 	}
 	verify->stats.n_records += recover.n_records;
@@ -216,10 +221,11 @@ int verify_dir(const char *path, void (*found)(void *ctx, const struct verify_fi
 	if (dir_fd < 0)
 		return dir_fd;
 	verify.dir_fd = dir_fd;
+	/* The checkpoint first: the segments that it speaks of are there then. */
+	read_checkpoint(&verify);
 	r = segment_list(dir_fd, &bases, &n);
 	if (r < 0)
 		return r;
-	read_checkpoint(&verify);
 	if (n > 0)
 		r = verify_segments(&verify, bases, n);
 	if (r < 0)

@@ -13,7 +13,7 @@ enum verify_kind {
 	VERIFY_HEADER = 3,     /* a segment's header is damaged; [from, to) was read all the same */
 	VERIFY_CHAIN = 4,      /* a segment's header contradicts the one before it */
 	VERIFY_FOREIGN = 5,    /* a segment of another stream or shard, or of an unknown version */
-	VERIFY_TORN = 6,       /* above the checkpoint: the end of what was being written */
+	VERIFY_TORN = 6,       /* above the checkpoint: what was, or is, being written */
 	VERIFY_CHECKPOINT = 7, /* the checkpoint is missing or damaged */
 };
 
