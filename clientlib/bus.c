@@ -121,6 +121,8 @@ const char *leat_strerror(int error)
 	const char *name;
 	size_t i;
 
+	if (error > 0 || error < -4095)
+		return "unknown error";
 	for (i = 0; i < ARRAY_LEN(names); i++) {
 		if (names[i].error == -error)
 			return names[i].name;

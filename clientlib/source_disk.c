@@ -378,7 +378,7 @@ int source_disk_seek_time(struct leat_subscriber *sub, struct subscribe_shard *s
 			return r;
 	} while (r != SOURCE_RUN && pos > before && pos < ring_reclaimed(shard->ring));
 	source_disk_close(&shard->disk);
-	/* Records that come in between, such as those only in the ring, are looked at one by one. */
+	/* What lies only in the ring is looked at record by record. */
 	shard->pos = pos;
 	shard->skip_ns = ns;
 	return 0;

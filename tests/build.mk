@@ -13,6 +13,9 @@ TEST_HELPER_SRCS += \
 
 # libcheck programs, one per module.
 UNIT_TESTS += \
+	tests/test_clientlib_bus.c \
+	tests/test_clientlib_encode.c \
+	tests/test_clientlib_keys.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
 	tests/test_tools_bench_team.c \
