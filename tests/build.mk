@@ -16,6 +16,7 @@ UNIT_TESTS += \
 	tests/test_clientlib_bus.c \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
+	tests/test_clientlib_subscribe.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
 	tests/test_tools_bench_team.c \

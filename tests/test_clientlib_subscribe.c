@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A subscriber and a publisher over real rings in this process, and nobody else: no daemon. */
+#include <check.h>
+#include <sys/wait.h>
+
+#include "clientlib/encode.h"
+#include "clientlib/publish.h"
+#include "clientlib/source.h"
+#include "clientlib/start.h"
+#include "shm/clock.h"
+#include "shm/orphan.h"
+
+enum {
+	RING_LEN = 64 << 10
+};
+
+static uint32_t alive = 1;
+static struct leat_bus bus;
+static struct ring *daemon_ring;
+static struct leat_subscriber *sub;
+static struct leat_publisher publisher;
+static struct publish_shard pub_shard;
+
+static void make_rings(uint32_t flags)
+{
+	struct region_options options = { .ring_len = RING_LEN,
+					  .first_pos = LAYOUT_FIRST_POS,
+					  .generation = 1,
+					  .flags = flags,
+					  .node = -1 };
+	struct region_fds fds;
+	struct ring *ring;
+
+	ck_assert_int_eq(region_create(&options, &fds, NULL), 0);
+	ck_assert_int_eq(ring_open(&fds, REGION_DAEMON, &daemon_ring), 0);
+	ck_assert_int_eq(ring_open(&fds, REGION_SUBSCRIBER, &ring), 0);
+	sub->shards[0].ring = ring;
+	ck_assert_int_eq(ring_open(&fds, REGION_PUBLISHER, &ring), 0);
+	pub_shard.ring = ring;
+	ck_assert_int_eq(ring_publisher_init(&pub_shard.rp, ring, 3, -1), 0);
+	pub_shard.checked_ns = clock_ns(ring->govern);
+	region_fds_close(&fds);
+}
+
+static void setup(void)
+{
+	ck_assert_int_eq(control_init(&bus.control, "/nowhere/bus.sock", "test", NS_PER_S), 0);
+	bus.alive = &alive;
+	pthread_mutex_init(&bus.failures_lock, NULL);
+	sub = calloc(1, sizeof(*sub));
+	sub->shards = calloc(1, sizeof(*sub->shards));
+	sub->n_shards = 1;
+	sub->bus = &bus;
+	sub->stream = strdup("test");
+	sub->stop_ns = UINT64_MAX;
+	sub->check_ns = UINT64_MAX;
+	leat_subscriber_options_init(&sub->options);
+	sub->failure = sub->detail.text;
+	sub->buffer_len = 4096;
+	sub->buffer = malloc(sub->buffer_len);
+	publisher = (struct leat_publisher){ .bus = &bus,
+					     .shards = &pub_shard,
+					     .n_shards = 1,
+					     .stream = sub->stream,
+					     .failure = publisher.detail.text };
+	pub_shard = (struct publish_shard){ .publisher = 11, .kick_fd = -1 };
+	keys_map_init(&publisher.keys, KEYS_XXH3, 1);
+	make_rings(GOVERN_F_CHECKSUM | GOVERN_F_MEMORY);
+	ck_assert_int_eq(start_at(sub, &sub->shards[0], LEAT_EARLIEST, 0, NULL), 0);
+	ck_assert_int_eq(start_stop_at(sub, &sub->shards[0], LEAT_NEVER, 0), 0);
+}
+
+static void teardown(void)
+{
+	ring_close(pub_shard.ring);
+	ring_close(pub_shard.claimed_ring);
+	ring_close(daemon_ring);
+	leat_subscriber_close(sub);
+	control_deinit(&bus.control);
+}
+
+static uint64_t publish(const char *value)
+{
+	struct leat_record record = { .value = value, .value_len = strlen(value) };
+	struct leat_result result;
+
+	ck_assert_int_eq(leat_publish(&publisher, &record, &result), 0);
+	return result.pos;
+}
+
+static void expect(const char *value)
+{
+	struct leat_message message;
+
+	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
+	ck_assert_int_eq(message.kind, LEAT_RECORD);
+	ck_assert_uint_eq(message.value_len, strlen(value));
+	ck_assert_mem_eq(message.value, value, message.value_len);
+}
+
+static void expect_gap(uint64_t from, uint64_t to, enum leat_gap reason)
+{
+	struct leat_message message;
+
+	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
+	ck_assert_int_eq(message.kind, LEAT_GAP);
+	ck_assert_uint_eq(message.pos, from);
+	ck_assert_uint_eq(message.next_pos, to);
+	ck_assert_int_eq(message.reason, reason);
+}
+
+static void expect_nothing(void)
+{
+	struct leat_message message;
+
+	ck_assert_int_eq(leat_next(sub, 0, &message), -ETIMEDOUT);
+}
+
+START_TEST(what_is_published_arrives_in_order)
+{
+	uint64_t first = publish("one"), second = publish("");
+
+	ck_assert_uint_eq(first, LAYOUT_FIRST_POS);
+	ck_assert_uint_eq(second, first + 64);
+	publish("three");
+	expect("one");
+	expect("");
+	expect("three");
+	expect_nothing();
+	publish("four");
+	expect("four");
+}
+END_TEST
+
+START_TEST(a_batch_is_seen_whole_or_not_at_all)
+{
+	struct leat_record records[] = {
+		{ .value = "a", .value_len = 1 },
+		{ .value = "", .value_len = 0 },
+		{ .value = "c", .value_len = 1, .key = "k", .key_len = 1 },
+	};
+	struct leat_result results[3];
+	uint64_t pos;
+
+	/* Reserved and dead in the middle: nothing of it shows. */
+	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 256, &pos), 0);
+	ck_assert_int_eq(leat_publish_batch(&publisher, records, 3, results), 0);
+	expect_nothing();
+	orphan_bury(daemon_ring, pos, 256, RECORD_TOMBSTONE, &(struct orphan_dead){ 0 }, 1, false);
+	expect("a");
+	expect("");
+	expect("c");
+	expect_nothing();
+	ck_assert_uint_eq(results[0].pos, pos + 256 + 32);
+	ck_assert_uint_eq(results[2].pos, results[1].pos + 32);
+	ck_assert_uint_eq(sub->stats.tombstones, 1);
+	ck_assert_uint_eq(sub->stats.records, 3);
+}
+END_TEST
+
+START_TEST(a_batch_too_long_for_the_ring_is_refused_and_nothing_of_it_stored)
+{
+	static char value[RING_LEN / 8];
+	struct leat_record records[2] = { { .value = value, .value_len = sizeof(value) },
+					  { .value = value, .value_len = sizeof(value) } };
+
+	ck_assert_int_eq(leat_publish_batch(&publisher, records, 2, NULL), -EMSGSIZE);
+	ck_assert_ptr_nonnull(strstr(leat_publisher_detail(&publisher), "16384"));
+	expect_nothing();
+	ck_assert_uint_eq(ring_tail(daemon_ring), LAYOUT_FIRST_POS);
+}
+END_TEST
+
+START_TEST(the_largest_record_passes_and_one_byte_more_is_refused)
+{
+	static char value[RING_LEN];
+	struct leat_record record = { .value = value,
+				      .value_len = leat_publisher_max_len(&publisher) };
+	struct leat_message message;
+
+	memset(value, 'x', sizeof(value));
+	ck_assert_int_eq(leat_publish(&publisher, &record, NULL), 0);
+	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
+	ck_assert_uint_eq(message.value_len, RING_LEN / 4 - 32);
+	ck_assert_mem_eq(message.value, value, message.value_len);
+	record.value_len++;
+	ck_assert_int_eq(leat_publish(&publisher, &record, NULL), -EMSGSIZE);
+	ck_assert_ptr_nonnull(strstr(leat_publisher_detail(&publisher), "16352"));
+	expect_nothing();
+}
+END_TEST
+
+START_TEST(a_full_ring_says_so_and_takes_records_again_after_reclaiming)
+{
+	static char value[992];
+	struct leat_record record = { .value = value, .value_len = sizeof(value) };
+	struct leat_publisher_stats stats = { .size = sizeof(stats) };
+	int i;
+
+	for (i = 0; i < RING_LEN / 1024; i++)
+		ck_assert_int_eq(leat_publish(&publisher, &record, NULL), 0);
+	ck_assert_int_eq(leat_publish_timed(&publisher, &record, 0, NULL), -EAGAIN);
+	ck_assert_int_eq(leat_publish_timed(&publisher, &record, NS_PER_MS, NULL), -ETIMEDOUT);
+	ck_assert_str_ne(leat_publisher_detail(&publisher), "");
+	ring_reclaim(daemon_ring, LAYOUT_FIRST_POS + 1024);
+	ck_assert_int_eq(leat_publish_timed(&publisher, &record, 0, NULL), 0);
+	ck_assert_int_eq(leat_publisher_statistics(&publisher, &stats), 0);
+	ck_assert_uint_eq(stats.records, RING_LEN / 1024 + 1);
+	ck_assert_uint_eq(stats.full_waits, 2);
+}
+END_TEST
+
+START_TEST(a_memory_only_ring_that_moved_on_is_a_gap_with_its_range)
+{
+	uint64_t first = publish("lost"), second = publish("kept");
+
+	ring_reclaim(daemon_ring, second);
+	sub->shards[0].quiet = false;
+	expect_gap(first, second, LEAT_GAP_LAPPED);
+	expect("kept");
+	expect_nothing();
+	ck_assert_uint_eq(sub->stats.gaps, 1);
+}
+END_TEST
+
+START_TEST(a_range_that_the_daemon_calls_damaged_is_a_gap)
+{
+	uint64_t pos;
+
+	publish("before");
+	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 5000, &pos), 0);
+	publish("after");
+	orphan_bury(daemon_ring, pos, 5024, RECORD_DAMAGED, &(struct orphan_dead){ 0 }, 1, false);
+	expect("before");
+	expect_gap(pos, pos + 5024, LEAT_GAP_DAMAGE);
+	expect("after");
+}
+END_TEST
+
+START_TEST(a_record_that_does_not_parse_is_a_gap_and_no_crash)
+{
+	struct record_header *header;
+	uint64_t pos;
+
+	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 40, &pos), 0);
+	header = ring_at(pub_shard.ring, pos);
+	header->key_len = 65535;
+	header->headers_len = 65535;
+	ring_commit(&pub_shard.rp, pos, record_word(RECORD_COMMITTED, 40, 3, 0), 1);
+	publish("after");
+	expect_gap(pos, pos + 64, LEAT_GAP_DAMAGE);
+	expect("after");
+}
+END_TEST
+
+START_TEST(a_senseless_word_is_waited_for_and_then_skipped_as_damage)
+{
+	struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+	struct leat_message message;
+	uint64_t pos, i;
+	int r = -ETIMEDOUT;
+
+	publish("before");
+	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 96, &pos), 0);
+	publish("after");
+	/* In the middle of what a walk from the oldest record takes for one record. */
+	sub->shards[0].pos = pos + 32;
+	store_relaxed((_Atomic uint64_t *)ring_at(pub_shard.ring, pos + 32), UINT64_MAX);
+	ring_commit(&pub_shard.rp, pos, record_word(RECORD_COMMITTED, 96, 3, 0), 1);
+	for (i = 0; i < 50 && r == -ETIMEDOUT; i++) {
+		r = leat_next(sub, 0, &message);
+		nanosleep(&pause, NULL);
+	}
+	ck_assert_int_eq(r, 1);
+	ck_assert_int_eq(message.kind, LEAT_GAP);
+	ck_assert_int_eq(message.reason, LEAT_GAP_DAMAGE);
+	ck_assert_uint_eq(message.next_pos, pos + 96);
+	expect("after");
+}
+END_TEST
+
+START_TEST(a_claim_can_be_filled_later_and_a_discarded_one_is_not_seen)
+{
+	struct leat_record record = { .key = "key", .key_len = 3, .value_len = 5 };
+	struct leat_result result;
+	struct leat_claim claim, other;
+
+	ck_assert_int_eq(leat_reserve(&publisher, &record, &claim), 0);
+	ck_assert_uint_eq(claim.value_len, 5);
+	ck_assert_int_eq(leat_reserve(&publisher, &record, &other), -EINVAL);
+	publish("behind");
+	expect_nothing();
+	memcpy(claim.value, "value", 5);
+	ck_assert_int_eq(leat_commit(&publisher, &claim, &result), 0);
+	ck_assert_uint_eq(result.pos, claim.pos);
+	ck_assert_int_eq(leat_commit(&publisher, &claim, &result), -EINVAL);
+	expect("value");
+	expect("behind");
+	ck_assert_int_eq(leat_reserve(&publisher, &record, &claim), 0);
+	leat_discard(&publisher, &claim);
+	leat_discard(&publisher, &claim);
+	publish("next");
+	expect("next");
+}
+END_TEST
+
+START_TEST(a_position_in_the_middle_of_a_record_starts_at_the_next_one)
+{
+	uint64_t first = publish("first"), second = publish("second");
+
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_POSITION, first), 0);
+	expect("first");
+	ck_assert_int_eq(leat_seek(sub, LEAT_SHARD_ANY, LEAT_POSITION, first + 1), 0);
+	expect("second");
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_AFTER, first), 0);
+	expect("second");
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_AFTER, second), 0);
+	expect_nothing();
+	/* Beyond the end: what comes before it is not given. */
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_POSITION, second + 128), 0);
+	publish("too early");
+	expect_nothing();
+	publish("right");
+	expect("right");
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_POSITION, UINT64_MAX), -EINVAL);
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_AFTER, UINT64_MAX), -EINVAL);
+	ck_assert_int_eq(leat_seek(sub, 1, LEAT_EARLIEST, 0), -EINVAL);
+}
+END_TEST
+
+START_TEST(stops_are_exclusive)
+{
+	struct leat_message message;
+	uint64_t second;
+
+	publish("first");
+	second = publish("second");
+	start_stop_at(sub, &sub->shards[0], LEAT_POSITION, second);
+	expect("first");
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), 0);
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), 0);
+	sub->shards[0].ended = false;
+	start_stop_at(sub, &sub->shards[0], LEAT_LATEST, 0);
+	publish("third");
+	expect("second");
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), 0);
+}
+END_TEST
+
+START_TEST(a_time_starts_and_stops)
+{
+	struct leat_message message;
+	uint64_t middle;
+
+	publish("early");
+	middle = clock_ns(pub_shard.ring->govern) + 1;
+	while (clock_ns(pub_shard.ring->govern) <= middle)
+		;
+	publish("late");
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_TIME, middle), 0);
+	expect("late");
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_EARLIEST, 0), 0);
+	sub->stop_ns = middle;
+	expect("early");
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), 0);
+	/* A time that is over ends a shard in which nothing later came. */
+	ck_assert_int_eq(leat_seek(sub, 0, LEAT_LATEST, 0), 0);
+	sub->stop_ns = clock_ns(pub_shard.ring->govern) + 5 * NS_PER_MS;
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), 0);
+}
+END_TEST
+
+START_TEST(a_paused_shard_is_silent_and_goes_on_where_it_was)
+{
+	publish("one");
+	publish("two");
+	publish("three");
+	expect("one");
+	ck_assert_int_eq(leat_pause(sub, 0, 1), 0);
+	expect_nothing();
+	ck_assert_int_eq(leat_pause(sub, LEAT_SHARD_ANY, 0), 0);
+	expect("two");
+	expect("three");
+}
+END_TEST
+
+START_TEST(a_view_points_into_the_ring_and_knows_when_it_was_overwritten)
+{
+	uint64_t first = publish("first"), second = publish("second");
+	struct leat_message message;
+
+	ck_assert_int_eq(leat_view(sub, 0, &message), 1);
+	ck_assert_uint_eq(message.pos, first);
+	ck_assert_ptr_eq(message.value, (char *)ring_at(sub->shards[0].ring, first) + 32);
+	ck_assert_int_eq(leat_view_valid(sub, &message), 1);
+	ck_assert_int_eq(leat_view(sub, 0, &message), 1);
+	ck_assert_uint_eq(message.pos, second);
+	ring_reclaim(daemon_ring, second + 64);
+	ck_assert_int_eq(leat_view_valid(sub, &message), 0);
+	expect_gap(second, second + 64, LEAT_GAP_LAPPED);
+}
+END_TEST
+
+START_TEST(a_ring_that_closed_under_a_record_is_followed_only_up_to_its_end)
+{
+	uint64_t pos = publish("before");
+
+	publish("decided elsewhere");
+	ring_close_tail(daemon_ring);
+	ring_set_succeeded(daemon_ring, pos + 64);
+	expect("before");
+	/* No daemon that would say where it goes on. */
+	expect_nothing();
+	ck_assert_uint_eq(sub->shards[0].pos, pos + 64);
+}
+END_TEST
+
+START_TEST(a_deleted_stream_ends_publishing_and_reading)
+{
+	struct leat_record record = { .value = "x", .value_len = 1 };
+	struct leat_message message;
+
+	publish("last");
+	ring_close_tail(daemon_ring);
+	ring_set_state(daemon_ring, GOVERN_REMOVED, 0);
+	ck_assert_int_eq(leat_publish(&publisher, &record, NULL), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(leat_publisher_detail(&publisher), "'test'"));
+	expect("last");
+	ck_assert_int_eq(leat_next(sub, LEAT_FOREVER, &message), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(leat_subscriber_detail(sub), "'test'"));
+}
+END_TEST
+
+START_TEST(a_stopped_disk_is_the_publishers_errno_once_the_ring_is_full)
+{
+	static char value[8160];
+	struct leat_record record = { .value = value, .value_len = sizeof(value) };
+	int i;
+
+	ring_set_state(daemon_ring, GOVERN_FAILED, -ENOSPC);
+	for (i = 0; i < 8; i++)
+		ck_assert_int_eq(leat_publish(&publisher, &record, NULL), 0);
+	ck_assert_int_eq(leat_publish_timed(&publisher, &record, LEAT_FOREVER, NULL), -ENOSPC);
+	ring_set_state(daemon_ring, GOVERN_OPEN, 0);
+	ck_assert_int_eq(leat_publish_timed(&publisher, &record, 0, NULL), -EAGAIN);
+}
+END_TEST
+
+START_TEST(isolation_holds_records_back_until_they_are_written)
+{
+	uint64_t second;
+
+	publish("first");
+	second = publish("second");
+	sub->options.isolation = LEAT_ISOLATION_DURABLE;
+	expect_nothing();
+	ring_progress(daemon_ring, second, 0);
+	expect_nothing();
+	ring_progress(daemon_ring, 0, second);
+	expect("first");
+	expect_nothing();
+}
+END_TEST
+
+START_TEST(waiting_for_memory_to_become_durable_is_refused)
+{
+	uint64_t pos = publish("x");
+
+	ck_assert_int_eq(leat_wait(&publisher, 0, pos, LEAT_ACK_RING, LEAT_FOREVER), 0);
+	ck_assert_int_eq(leat_wait(&publisher, 0, pos, LEAT_ACK_DURABLE, LEAT_FOREVER),
+			 -EOPNOTSUPP);
+	ck_assert_int_eq(leat_flush(&publisher, LEAT_ACK_WRITTEN, LEAT_FOREVER), -EOPNOTSUPP);
+	ck_assert_int_eq(leat_wait(&publisher, 1, pos, LEAT_ACK_RING, 0), -EINVAL);
+	ck_assert_int_eq(leat_wait(&publisher, 0, pos, (enum leat_ack)9, 0), -EINVAL);
+}
+END_TEST
+
+START_TEST(an_acknowledgement_is_waited_for)
+{
+	uint64_t pos = publish("x");
+
+	pub_shard.ring->flags &= ~(uint32_t)GOVERN_F_MEMORY;
+	ck_assert_int_eq(leat_wait(&publisher, 0, pos, LEAT_ACK_WRITTEN, NS_PER_MS), -ETIMEDOUT);
+	ck_assert_ptr_nonnull(strstr(leat_publisher_detail(&publisher), "not yet"));
+	ring_progress(daemon_ring, pos + 64, 0);
+	ck_assert_int_eq(leat_flush(&publisher, LEAT_ACK_WRITTEN, LEAT_FOREVER), 0);
+	ck_assert_int_eq(leat_flush(&publisher, LEAT_ACK_DURABLE, 0), -ETIMEDOUT);
+	ring_progress(daemon_ring, 0, pos + 64);
+	ck_assert_int_eq(leat_flush(&publisher, LEAT_ACK_DURABLE, 0), 0);
+}
+END_TEST
+
+START_TEST(a_forked_child_is_refused_everywhere)
+{
+	struct leat_record record = { .value = "x", .value_len = 1 };
+	struct leat_message message;
+	struct leat_claim claim;
+	uint64_t pos = publish("x");
+	pid_t pid;
+	int status;
+
+	ck_assert_int_eq(leat_reserve(&publisher, &record, &claim), 0);
+	pid = fork();
+	if (pid == 0) {
+		/* As the kernel does to the page of a real handle. */
+		alive = 0;
+		leat_discard(&publisher, &claim);
+		_exit(leat_publish(&publisher, &record, NULL) != -EPERM ||
+		      leat_publish_many(&publisher, &record, 1, NULL) != -EPERM ||
+		      leat_publish_batch(&publisher, &record, 1, NULL) != -EPERM ||
+		      leat_reserve(&publisher, &record, &claim) != -EPERM ||
+		      leat_commit(&publisher, &claim, NULL) != -EPERM ||
+		      leat_wait(&publisher, 0, pos, LEAT_ACK_RING, 0) != -EPERM ||
+		      leat_flush(&publisher, LEAT_ACK_RING, 0) != -EPERM ||
+		      leat_next(sub, 0, &message) != -EPERM ||
+		      leat_view(sub, 0, &message) != -EPERM ||
+		      leat_seek(sub, 0, LEAT_LATEST, 0) != -EPERM ||
+		      leat_pause(sub, 0, 1) != -EPERM || leat_checkpoint(sub) != -EPERM ||
+		      leat_subscriber_fd(sub) != -EPERM);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(leat_commit(&publisher, &claim, NULL), 0);
+}
+END_TEST
+
+/* Whatever a publisher writes, a subscriber neither crashes nor hangs, and only moves forwards. */
+START_TEST(random_words_in_the_ring_do_no_harm)
+{
+	uint64_t state = (uint64_t)_i * 7919 + 1, last = LAYOUT_FIRST_POS, i, n = 0;
+	uint64_t *words = (uint64_t *)(void *)pub_shard.ring->data;
+	struct leat_message message;
+
+	store_relaxed(&pub_shard.ring->publish->tail, LAYOUT_FIRST_POS + RING_LEN);
+	for (i = 0; i < RING_LEN / 8; i++) {
+		state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+		words[i] = state;
+		/* Mostly words that make some sense, or all would end at the first. */
+		if (i % 4 == 0 && (state >> 60) != 0)
+			words[i] = record_word((enum record_kind)(state >> 40) % 7,
+					       32 + (uint32_t)(state >> 20) % 256, 3,
+					       (state >> 50) % 2);
+	}
+	while (n++ < 10000 && leat_next(sub, 0, &message) == 1) {
+		ck_assert_uint_ge(message.pos, last);
+		ck_assert_uint_gt(message.next_pos, message.pos);
+		last = message.next_pos;
+		for (i = 0; message.kind == LEAT_RECORD && i < message.value_len; i++)
+			state += ((const uint8_t *)message.value)[i];
+	}
+	ck_assert_uint_lt(n, 10000);
+	ck_assert(leat_seek(sub, 0, LEAT_POSITION, last + state % RING_LEN) == 0);
+	(void)leat_next(sub, 0, &message);
+	(void)leat_view(sub, 0, &message);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("subscribe");
+	TCase *tc = tcase_create("subscribe");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, what_is_published_arrives_in_order);
+	tcase_add_test(tc, a_batch_is_seen_whole_or_not_at_all);
+	tcase_add_test(tc, a_batch_too_long_for_the_ring_is_refused_and_nothing_of_it_stored);
+	tcase_add_test(tc, the_largest_record_passes_and_one_byte_more_is_refused);
+	tcase_add_test(tc, a_full_ring_says_so_and_takes_records_again_after_reclaiming);
+	tcase_add_test(tc, a_memory_only_ring_that_moved_on_is_a_gap_with_its_range);
+	tcase_add_test(tc, a_range_that_the_daemon_calls_damaged_is_a_gap);
+	tcase_add_test(tc, a_record_that_does_not_parse_is_a_gap_and_no_crash);
+	tcase_add_test(tc, a_senseless_word_is_waited_for_and_then_skipped_as_damage);
+	tcase_add_test(tc, a_claim_can_be_filled_later_and_a_discarded_one_is_not_seen);
+	tcase_add_test(tc, a_position_in_the_middle_of_a_record_starts_at_the_next_one);
+	tcase_add_test(tc, stops_are_exclusive);
+	tcase_add_test(tc, a_time_starts_and_stops);
+	tcase_add_test(tc, a_paused_shard_is_silent_and_goes_on_where_it_was);
+	tcase_add_test(tc, a_view_points_into_the_ring_and_knows_when_it_was_overwritten);
+	tcase_add_test(tc, a_ring_that_closed_under_a_record_is_followed_only_up_to_its_end);
+	tcase_add_test(tc, a_deleted_stream_ends_publishing_and_reading);
+	tcase_add_test(tc, a_stopped_disk_is_the_publishers_errno_once_the_ring_is_full);
+	tcase_add_test(tc, isolation_holds_records_back_until_they_are_written);
+	tcase_add_test(tc, waiting_for_memory_to_become_durable_is_refused);
+	tcase_add_test(tc, an_acknowledgement_is_waited_for);
+	tcase_add_test(tc, a_forked_child_is_refused_everywhere);
+	tcase_add_loop_test(tc, random_words_in_the_ring_do_no_harm, 0, 50);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
