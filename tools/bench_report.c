@@ -36,34 +36,68 @@ static double median_of(double *values, int n)
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+static double at_offset(const struct bench_series *series, int run, size_t off)
+{
+	double value;
+
+	memcpy(&value, (const char *)&series->runs[run] + off, sizeof(value));
+	return value;
+}
+
 /* The median of the double that lies `off` bytes into each result. */
 static double median_at(const struct bench_series *series, size_t off)
 {
 	double values[BENCH_RUNS_MAX];
-	int i;
+	int run, n = 0;
 
-	for (i = 0; i < series->n; i++)
-		memcpy(&values[i], (const char *)&series->runs[i] + off, sizeof(values[i]));
-	return median_of(values, series->n);
+	for (run = 0; run < BENCH_RUNS_MAX; run++) {
+		if (series->ok[run])
+			values[n++] = at_offset(series, run, off);
+	}
+	return median_of(values, n);
+}
+
+/* The same of its ratio to the floor's in each run; 0 where there is none. */
+static double median_ratio_at(const struct bench_series *series, const struct bench_series *floor,
+			      size_t off)
+{
+	double values[BENCH_RUNS_MAX], bottom;
+	int run, n = 0;
+
+	for (run = 0; run < BENCH_RUNS_MAX; run++) {
+		if (!series->ok[run] || !floor->ok[run])
+			continue;
+		bottom = at_offset(floor, run, off);
+		if (bottom > 0)
+			values[n++] = at_offset(series, run, off) / bottom;
+	}
+	return n > 0 ? median_of(values, n) : 0;
 }
 
 static void take_medians(const struct bench_series *series, struct bench_result *median)
 {
+	const struct bench_result *result;
 	size_t i;
 	int run;
 
-	*median = series->runs[0];
+	*median = (struct bench_result){ 0 };
 	median->value = median_at(series, offsetof(struct bench_result, value));
 	median->p99 = median_at(series, offsetof(struct bench_result, p99));
 	median->p999 = median_at(series, offsetof(struct bench_result, p999));
+	for (run = 0; run < BENCH_RUNS_MAX; run++) {
+		result = &series->runs[run];
+		if (!series->ok[run])
+			continue;
+		if (result->max > median->max)
+			median->max = result->max;
+		median->n_samples += result->n_samples;
+		median->n_facts = result->n_facts;
+		for (i = 0; i < result->n_facts; i++)
+			median->facts[i].name = result->facts[i].name;
+	}
 	for (i = 0; i < median->n_facts; i++)
 		median->facts[i].value =
 			median_at(series, offsetof(struct bench_result, facts[i].value));
-	for (run = 1; run < series->n; run++) {
-		if (series->runs[run].max > median->max)
-			median->max = series->runs[run].max;
-		median->n_samples += series->runs[run].n_samples;
-	}
 }
 
 static bool less_is_better(enum bench_kind kind)
@@ -91,21 +125,20 @@ static enum bench_verdict judge(const struct bench_workload *workload, const str
 
 bool bench_report_row(const struct bench_series *all, size_t index, struct bench_row *ret_row)
 {
-	const struct bench_workload *workload = &bench_table[index], *floor = NULL;
-	struct bench_result bottom = { 0 };
+	const struct bench_workload *workload = &bench_table[index];
+	const struct bench_series *floor;
 
 	*ret_row = (struct bench_row){ 0 };
-	if (all[index].n == 0)
+	if (all[index].n_ok == 0)
 		return false;
 	take_medians(&all[index], &ret_row->median);
-	if (workload->floor)
-		floor = bench_table_find(workload->floor);
-	if (floor && all[floor - bench_table].n > 0)
-		take_medians(&all[floor - bench_table], &bottom);
-	if (bottom.value > 0)
-		ret_row->ratio = ret_row->median.value / bottom.value;
-	if (bottom.p999 > 0)
-		ret_row->ratio_p999 = ret_row->median.p999 / bottom.p999;
+	if (workload->floor) {
+		floor = &all[bench_table_find(workload->floor) - bench_table];
+		ret_row->ratio =
+			median_ratio_at(&all[index], floor, offsetof(struct bench_result, value));
+		ret_row->ratio_p999 =
+			median_ratio_at(&all[index], floor, offsetof(struct bench_result, p999));
+	}
 	ret_row->verdict = judge(workload, ret_row);
 	return true;
 }
@@ -175,11 +208,11 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 	char value[32], p99[32], p999[32], max[32], ratio[32] = "";
 	enum bench_kind kind = workload->kind;
 
-	if (series->n == 0) {
+	if (series->n_ok == 0) {
 		printf("%-43s failed: %s\n", workload->title, series->error);
 		return;
 	}
-	printf("%-43s %9s ", workload->title,
+	printf("%-43s %9s", workload->title,
 	       bench_report_value(kind, row->median.value, value, sizeof(value)));
 	if (kind == BENCH_LATENCY)
 		printf("%8s %8s %8s ", bench_report_value(kind, row->median.p99, p99, sizeof(p99)),
@@ -188,7 +221,7 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 	if (row->ratio > 0)
 		snprintf(ratio, sizeof(ratio), "%.2f", row->ratio);
 	if (*ratio || row->verdict != BENCH_NO_GOAL)
-		printf("%8s  ", ratio);
+		printf(" %8s  ", ratio);
 	print_goal(workload, row);
 	printf("\n");
 }
@@ -196,6 +229,30 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 static const char *section_of(enum bench_kind kind)
 {
 	return kind == BENCH_LATENCY ? "latency" : kind == BENCH_BYTES ? "bytes" : "records";
+}
+
+/* A hypervisor that moves virtual processors about changes the distance between them. */
+static void warn_of_moods(const struct bench_series *all)
+{
+	const struct bench_series *series = &all[bench_table_find("cache-line") - bench_table];
+	double least = 0, most = 0, value;
+	char from[32], to[32];
+	int run;
+
+	for (run = 0; run < BENCH_RUNS_MAX; run++) {
+		value = series->runs[run].value;
+		if (!series->ok[run])
+			continue;
+		if (least == 0 || value < least)
+			least = value;
+		if (value > most)
+			most = value;
+	}
+	if (most > least * 1.5)
+		printf("note: a cache line took %s in one run and %s in another:\n"
+		       "the machine's mood changes, and only ratios mean something\n",
+		       bench_report_value(BENCH_LATENCY, least, from, sizeof(from)),
+		       bench_report_value(BENCH_LATENCY, most, to, sizeof(to)));
 }
 
 void bench_report_table(const struct bench_env *env, const struct bench_machine *machine,
@@ -222,7 +279,8 @@ void bench_report_table(const struct bench_env *env, const struct bench_machine 
 		bench_report_row(all, i, &row);
 		print_row(workload, &all[i], &row);
 	}
-	printf("\nratio: to the floor of its kind (the lines without \"leat:\"), in this run\n");
+	printf("\nratio: to the floor of its kind (a line without \"leat:\") in the same run\n");
+	warn_of_moods(all);
 }
 
 static double rounded(double value)
@@ -268,8 +326,10 @@ static json_t *json_series(const struct bench_series *all, size_t index)
 	object = json_pack("{s:s, s:s, s:s, s:b}", "title", workload->title, "kind",
 			   kind_names[workload->kind], "unit", unit_names[workload->kind],
 			   "is_floor", workload->is_floor);
-	for (i = 0; i < series->n; i++)
-		json_array_append_new(runs, json_real(rounded(series->runs[i].value)));
+	for (i = 0; i < BENCH_RUNS_MAX; i++) {
+		if (series->ok[i])
+			json_array_append_new(runs, json_real(rounded(series->runs[i].value)));
+	}
 	json_object_set_new(object, "runs", runs);
 	if (series->error[0])
 		json_object_set_new(object, "error", json_string(series->error));

@@ -6,10 +6,11 @@
 #include "tools/bench.h"
 #include "tools/bench_machine.h"
 
-/* The runs of one workload; those that failed are not in it. */
+/* The runs of one workload, by number. */
 struct bench_series {
 	bool selected;
-	int n;
+	int n_ok;
+	bool ok[BENCH_RUNS_MAX];
 	struct bench_result runs[BENCH_RUNS_MAX];
 	char error[512]; /* of the last run that failed */
 };

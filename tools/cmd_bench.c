@@ -185,7 +185,7 @@ static void end_progress(void)
 		fprintf(stderr, "\r\033[K");
 }
 
-static void run_once(struct bench_env *env, size_t index, struct bench_series *series)
+static void run_once(struct bench_env *env, size_t index, int run, struct bench_series *series)
 {
 	struct bench_result result = { 0 };
 	int rc;
@@ -193,7 +193,9 @@ static void run_once(struct bench_env *env, size_t index, struct bench_series *s
 	env->error[0] = '\0';
 	rc = bench_table[index].run(env, &result);
 	if (rc >= 0) {
-		series->runs[series->n++] = result;
+		series->runs[run] = result;
+		series->ok[run] = true;
+		series->n_ok++;
 		return;
 	}
 	if (!env->error[0])
@@ -213,7 +215,7 @@ static int run_all(struct bench_env *env, struct bench_series *all)
 			if (tool_stopping())
 				return TOOL_FAILED;
 			show_progress(env, run, bench_table[i].name);
-			run_once(env, i, &all[i]);
+			run_once(env, i, run, &all[i]);
 			if (all[i].error[0])
 				status = TOOL_FAILED;
 		}
