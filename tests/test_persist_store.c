@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -12,37 +13,55 @@ static struct store_options options;
 static struct persist_log ring; /* stands for it */
 static struct persist_log_store s;
 
-/* Lets the n-th call of a kind, counted from now, fail; n < 0: all. */
+/* Lets the n-th call of a kind, counted from when it is armed, fail; n < 0: all. */
 static struct {
+	pthread_mutex_t mutex;
 	enum file_kind kind;
 	int error;
 	int countdown;
-	int n_opened;
+	int n_opened; /* segments */
 	bool armed;
-} fault;
+} fault = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 static int fault_before(void *ctx, const struct file_event *event)
 {
+	int r = 0;
+
 	(void)ctx;
+	pthread_mutex_lock(&fault.mutex);
 	if (event->kind == FILE_OPEN && event->name && strstr(event->name, ".seg"))
-		__atomic_add_fetch(&fault.n_opened, 1, __ATOMIC_RELAXED);
-	if (!fault.armed || event->kind != fault.kind)
-		return 0;
-	if (fault.countdown > 0 && __atomic_sub_fetch(&fault.countdown, 1, __ATOMIC_RELAXED) > 0)
-		return 0;
-	if (fault.countdown == 0)
-		fault.armed = false;
-	return fault.error;
+		fault.n_opened++;
+	if (fault.armed && event->kind == fault.kind &&
+	    (fault.countdown < 0 || --fault.countdown == 0)) {
+		r = fault.error;
+		fault.armed = fault.countdown < 0;
+	}
+	pthread_mutex_unlock(&fault.mutex);
+	return r;
 }
 
 static const struct file_hooks hooks = { .before = fault_before };
 
 static void arm(enum file_kind kind, int error, int countdown)
 {
+	pthread_mutex_lock(&fault.mutex);
 	fault.kind = kind;
 	fault.error = error;
 	fault.countdown = countdown;
 	fault.armed = true;
+	pthread_mutex_unlock(&fault.mutex);
+}
+
+/* True when the fault did not happen. */
+static bool disarm(void)
+{
+	bool was_armed;
+
+	pthread_mutex_lock(&fault.mutex);
+	was_armed = fault.armed;
+	fault.armed = false;
+	pthread_mutex_unlock(&fault.mutex);
+	return was_armed;
 }
 
 static void setup(void)
@@ -318,7 +337,7 @@ static void sync_failure(unsigned int io_flags)
 	arm(FILE_FDATASYNC, -EIO, 1);
 	ck_assert_int_eq(store_sync(s.store), 0);
 	ck_assert_int_eq(await_error(&is_sync), -EIO);
-	fault.armed = false;
+	disarm();
 	ck_assert(is_sync);
 	ck_assert_uint_eq(store_durable(s.store), durable);
 	ck_assert_int_eq(store_write(s.store, store_next(s.store), ring.bytes, 64, 1), -EIO);
@@ -359,7 +378,7 @@ START_TEST(a_failed_sync_with_nothing_durable_replaces_the_segment)
 	arm(FILE_FDATASYNC, -EIO, 1);
 	store_sync(s.store);
 	ck_assert_int_eq(await_error(&is_sync), -EIO);
-	fault.armed = false;
+	disarm();
 	ck_assert_int_eq(settle_and(restart_at_durable), 0);
 	persist_log_write(&s, &ring, ring.base, 1000);
 	persist_log_sync(&s);
@@ -402,7 +421,7 @@ START_TEST(a_failed_sync_over_several_segments_loses_nothing)
 			if (r == STORE_E_WAIT)
 				store_tick(s.store);
 		}
-		fault.armed = false;
+		disarm();
 		durable = store_durable(s.store);
 		if (store_error(s.store, &is_sync) == 0)
 			break;
@@ -433,7 +452,7 @@ START_TEST(a_failed_write_is_retried_in_the_same_segment)
 	ck_assert_int_eq(store_write(s.store, ring.base, ring.bytes, ring.len, 1), 0);
 	ck_assert_int_eq(await_error(&is_sync), -ENOSPC);
 	ck_assert(!is_sync);
-	fault.armed = false;
+	disarm();
 	ck_assert_int_eq(settle_and(store_retry), 0);
 	ck_assert_uint_eq(store_next(s.store), ring.base);
 	persist_log_write(&s, &ring, ring.base, 1000);
@@ -473,7 +492,7 @@ START_TEST(a_full_disk_is_visible_and_goes_away)
 	}
 	ck_assert_int_eq(store_space_error(s.store), -ENOSPC);
 	ck_assert_int_eq(store_error(s.store, NULL), 0);
-	fault.armed = false;
+	disarm();
 	store_tick(s.store);
 	while (io_pending(s.io) > 0)
 		io_wait(s.io, 1000);
@@ -496,7 +515,7 @@ START_TEST(a_checkpoint_that_cannot_be_written_is_tried_again)
 	store_reserve(s.store, reserved + 1024);
 	while (io_pending(s.io) > 0)
 		io_wait(s.io, 1000);
-	fault.armed = false;
+	disarm();
 	ck_assert_int_eq(store_checkpoint_error(s.store), -EIO);
 	ck_assert_uint_eq(store_reserved(s.store), reserved);
 	store_tick(s.store);
@@ -516,6 +535,7 @@ START_TEST(each_system_call_of_open_and_start_fails_once_in_turn)
 	struct store_recovered recovered;
 	struct store *store;
 	struct io *io;
+	bool was_armed;
 	size_t k;
 	int n, r;
 
@@ -532,14 +552,14 @@ START_TEST(each_system_call_of_open_and_start_fails_once_in_turn)
 				continue;
 			ck_assert_uint_ge(recovered.end, ring.base);
 			r = store_start(store, recovered.end);
-			fault.armed = false;
+			was_armed = disarm();
 			if (r < 0)
 				ck_assert_int_eq(store_start(store, recovered.end), 0);
 			store_close(store);
-			if (fault.countdown > 0)
+			if (was_armed)
 				break;
 		}
-		fault.armed = false;
+		disarm();
 		ck_assert_int_lt(n, 40);
 	}
 	io_free(io);
