@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Searches the models of the protocol exhaustively, two searches at a time, and
+# puts each mistake of the table back in to see it found. Exits 0 when every
+# search was complete and without an error and every mistake was found as the
+# error that the table names. Usage: run.sh [PART-OF-A-NAME]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+only=${1-}
+mem=3600 # MiB that one search may use; the sum of two stays below 6 GiB
+depth=20000
+command -v spin >/dev/null || { echo 'model: spin is not installed (package spin)' >&2; exit 1; }
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# name | model | result | log2 of hash slots | definitions
+# The result is "holds", or a piece of the error to be found.
+cat >"$dir/table" <<'TABLE'
+two publishers, one reader at any record | ring | holds | 27 | -DRING=4 -DEND=8 -DONE_READ
+three publishers | ring | holds | 25 | -DRING=4 -DEND=4 -DPUBS=3 -DNO_READER
+two publishers, a reader from start to end | ring | holds | 25 | -DRING=3 -DEND=6
+a publisher, a reader of runs | ring | holds | 24 | -DRING=4 -DEND=10 -DPUBS=1 -DRUNS
+read: reclaimed not looked at | ring | !(bad) | 22 | -DNO_RECLAIMED_IN_READ -DONE_READ
+read: reclaimed compared with the run's end | ring | !(bad) | 22 | -DRECLAIMED_PAST_END -DRUNS
+read: limit not looked at | ring | !(bad) | 22 | -DNO_LIMIT_IN_READ
+hole: no wait for the claims | ring | own[i] | 22 | -DNO_CLAIM_WAIT -DNO_READER
+hole: claims looked at before the tail | ring | own[i] | 22 | -DTAIL_AFTER_CLAIMS -DNO_READER
+hole: buried up to the tail | ring | own[i] | 22 | -DHOLE_TO_TAIL -DNO_READER
+hole: word not loaded again | ring | ==0 | 22 | -DNO_REREAD -DNO_READER
+bury: by a store instead of a CAS | ring | ==w | 22 | -DBURY_BY_STORE -DNO_READER
+drain: limit not looked at | ring | ==drained | 22 | -DNO_LIMIT_IN_DRAIN -DNO_READER
+reserve: claim stays even | ring | own[i] | 22 | -DNO_CLAIM -DNO_READER
+reserve: claim even before the header | ring | own[i] | 22 | -DCLAIM_EVEN_EARLY -DNO_READER
+reserve: limit not looked at | ring | tail<=limit | 22 | -DNO_LIMIT_IN_RESERVE -DNO_READER
+commit: before the record is filled in | ring | !(bad) | 22 | -DCOMMIT_BEFORE_PAYLOAD -DONE_READ
+reclaim: zeroes before reclaimed is raised | ring | !(bad) | 22 | -DZERO_BEFORE_RECLAIMED -DONE_READ
+reclaim: limit raised before it zeroes | ring | ==0 | 22 | -DLIMIT_BEFORE_ZERO -DNO_READER
+reclaim: zeroes headers only | ring | !=4 | 22 | -DZERO_HEADERS_ONLY -DNO_READER
+TABLE
+
+# One search. Its line begins with "pass" or "FAIL"; $dir/N/out keeps what pan said.
+search()
+{
+	job=$1 name=$2 model=$3 want=$4 slots=$5 defs=$6
+	cd "$dir/$job"
+	# shellcheck disable=SC2086
+	if ! { spin -a $defs "$here/$model.pml" &&
+		${CC:-cc} -w -O2 -DSAFETY -DCOLLAPSE -DMEMLIM=$mem -o pan pan.c; } >out 2>&1; then
+		echo "FAIL  $model: $name: does not compile" | tee "$dir/$job.line"
+		head -n 20 out
+		return
+	fi
+	start=$(date +%s)
+	code=0
+	./pan -m$depth -w"$slots" -n >out 2>&1 || code=$?
+	took=$(($(date +%s) - start))
+	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' out)
+	reached=$(sed -n 's/.*depth reached \([0-9]*\), errors.*/\1/p' out)
+	errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' out)
+	error=$(sed -n 's/^pan:[0-9]*: \(.*\) (at depth.*/\1/p' out)
+	verdict=FAIL
+	if grep -q 'Search not completed' out; then
+		result="stopped: ${error:-$(grep -m 1 '^pan: ' out || echo 'no reason given')}"
+	elif grep -q -e 'too small' -e 'reached -DMEMLIM' -e 'out of memory' -e truncated out ||
+		[ "$code" != 0 ] || [ "$errors" != 0 ]; then
+		result="not complete: $(grep -m 1 -E 'too small|MEMLIM|memory' out)"
+	else
+		result=holds
+		[ "$want" != holds ] || verdict=pass
+	fi
+	if [ "$want" != holds ] && [ "$errors" = 1 ]; then
+		case $error in
+		*"$want"*) verdict=pass result="found: $error" ;;
+		esac
+	fi
+	printf '%s  %s: %s: %.0f states, depth %s, %s s, %s\n' $verdict "$model" "$name" \
+		"${states:-0}" "${reached:-0}" $took "$result" | tee "$dir/$job.line"
+	rm -f pan pan.*
+}
+
+# Takes jobs off the table until there is none left.
+work()
+{
+	job=0
+	while IFS='|' read -r name model want slots defs; do
+		job=$((job + 1))
+		name=${name% } model=${model# } want=${want# } slots=${slots# }
+		case "${model% }: $name" in
+		*"$only"*) ;;
+		*) continue ;;
+		esac
+		mkdir "$dir/$job" 2>/dev/null || continue
+		search $job "$name" "${model% }" "${want% }" "${slots% }" "${defs# }"
+	done <"$dir/table"
+}
+
+work &
+work
+wait
+passed=$(cat "$dir"/*.line | grep -c '^pass') || passed=0
+failed=$(($(find "$dir" -mindepth 1 -type d | wc -l) - passed))
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
