@@ -95,6 +95,7 @@ static void shard_publish_totals(struct shard *shard)
 static void shard_fail(struct shard *shard, int error, bool at_once)
 {
 	shard->failures++;
+	shard->fail_pos = store_written(shard->store);
 	if (shard->failed || (shard->failures < SHARD_FAILURES_MAX && !at_once))
 		return;
 	shard->failed = true;
@@ -223,7 +224,7 @@ static void shard_check_space(struct shard *shard, uint64_t now_ns)
 		return;
 	shard->retry_ns = now_ns + SHARD_RETRY_MS * NS_PER_MS;
 	/* The current segment still takes records; only a shard that cannot go on is stopped. */
-	if (store_next(shard->store) < shard->pos || store_room(shard->store) < 64 * KIB)
+	if (shard->roll_waits)
 		shard_fail(shard, error, shard_is_full(error));
 	shard_make_room(shard);
 	store_tick(shard->store);
@@ -272,8 +273,8 @@ bool shard_disk_pass(struct shard *shard, uint64_t now_ns)
 		return shard_disk_trouble(shard, error, is_sync, now_ns);
 	shard_check_space(shard, now_ns);
 	moved = shard_write(shard);
-	if (shard->failures > 0 && store_space_error(shard->store) == 0 &&
-	    now_ns > shard->retry_ns && store_written(shard->store) >= store_next(shard->store))
+	if (shard->failures > 0 && !shard->roll_waits &&
+	    store_written(shard->store) > shard->fail_pos)
 		shard_recovered_from_failure(shard);
 	if (shard_sync_is_due(shard, now_ns) && store_sync(shard->store) == 0)
 		shard->synced_ns = now_ns;

@@ -244,12 +244,14 @@ static bool shard_fits_segment(struct shard *shard, uint64_t span)
 	if (!shard->store)
 		return true;
 	next = store_next(shard->store);
+	shard->roll_waits = false;
 	if (shard->pos + span - next <= store_room(shard->store))
 		return true;
 	if (shard->pos > next)
 		return false;
 	/* Nothing is waiting: roll now. An empty segment takes whatever comes. */
-	return store_roll(shard->store) == 0;
+	shard->roll_waits = store_roll(shard->store) != 0;
+	return !shard->roll_waits;
 }
 
 static void shard_counted(struct shard *shard, uint64_t span, uint32_t n_records, uint64_t max_ns)

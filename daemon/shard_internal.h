@@ -87,6 +87,7 @@ struct shard {
 
 	/* drain thread */
 	struct store *store;
+	bool roll_waits;   /* the walk stands because there is no next segment yet */
 	bool disk_changed; /* the store has news */
 	uint64_t pos;      /* all below is resolved and checked; private, never read back */
 	uint64_t counted;  /* all below is in the counters: pos goes back after a disk error */
@@ -103,6 +104,7 @@ struct shard {
 	uint64_t tick_ns;           /* last store_tick() */
 	uint64_t stop_since_ns;
 	uint64_t retry_ns;
+	uint64_t fail_pos; /* written then: beyond it the disk works again */
 	uint32_t failures;
 	bool failed; /* the govern page says GOVERN_FAILED */
 

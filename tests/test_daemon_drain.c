@@ -3,8 +3,10 @@
 #include <check.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <urcu/urcu-memb.h>
 
 #include "daemon/drain.h"
@@ -71,6 +73,15 @@ static void stop_shard(bool keep)
 	}
 	drain_remove(drain, shard);
 	shard = shard_free(shard);
+}
+
+/* A disk of its own, so small that it gets full. False where we may not mount. */
+static bool small_disk(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", dir, "tmpfs", 0, "size=2m") < 0)
+		return false;
+	return true;
 }
 
 static void setup(void)
@@ -304,6 +315,90 @@ START_TEST(a_ring_grows_while_it_is_used)
 }
 END_TEST
 
+/* The shard begins anew on a disk of 2 MiB, with segments of 256 KiB. */
+static bool restart_on_small_disk(enum shard_disk_full on_disk_full)
+{
+	detach();
+	stop_shard(false);
+	if (!small_disk())
+		return false;
+	options.policy.on_disk_full = on_disk_full;
+	start_shard();
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
+	attach();
+	return true;
+}
+
+static void after_small_disk(bool was_there)
+{
+	if (was_there)
+		return;
+	/* Without the right to mount nothing was shown; teardown wants a shard. */
+	options.policy.on_disk_full = SHARD_DISK_FULL_STOP;
+	start_shard();
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
+	attach();
+}
+
+START_TEST(a_full_disk_stops_the_shard_and_room_lets_it_go_on)
+{
+	bool mounted = restart_on_small_disk(SHARD_DISK_FULL_STOP);
+	struct shard_closed_segment oldest;
+	uint32_t n = 0;
+	int error = 0;
+
+	after_small_disk(mounted);
+	if (!mounted)
+		return;
+	while (ring_state(pub_ring, &error) == GOVERN_OPEN) {
+		uint64_t pos;
+
+		ck_assert_uint_lt(n, 100000);
+		if (ring_reserve(&publisher, 1024, &pos) == RING_E_FULL) {
+			ring_kick_drain(&publisher, true);
+			(void)wait_bell(&pub_ring->govern->limit_bell,
+					ring_bell(&pub_ring->govern->limit_bell), NS_PER_MS);
+			continue;
+		}
+		memset((char *)ring_at(pub_ring, pos) + 8, 0, 1016);
+		((struct record_header *)ring_at(pub_ring, pos))->crc =
+			record_crc(pub_ring->crc_seed, pos,
+				   record_word(RECORD_COMMITTED, 1024, publisher.owner, 0),
+				   ring_at(pub_ring, pos));
+		ring_commit(&publisher, pos,
+			    record_word(RECORD_COMMITTED, 1024, publisher.owner, 0), 1);
+		n++;
+	}
+	ck_assert_int_eq(error, -ENOSPC);
+	ck_assert_uint_gt(shard_closed_segments(shard, &oldest, 1), 0);
+	ck_assert_int_eq(shard_drop_segment(shard, oldest.base), 0);
+	wait_durable();
+	while (ring_state(pub_ring, NULL) != GOVERN_OPEN)
+		(void)wait_bell(&pub_ring->govern->ack_bell, ring_bell(&pub_ring->govern->ack_bell),
+				10 * NS_PER_MS);
+	publish(100, 1);
+	wait_durable();
+}
+END_TEST
+
+START_TEST(a_full_disk_drops_the_oldest_where_the_stream_says_so)
+{
+	bool mounted = restart_on_small_disk(SHARD_DISK_FULL_DROP_OLDEST);
+	struct shard_stats stats;
+
+	after_small_disk(mounted);
+	if (!mounted)
+		return;
+	for (uint32_t i = 0; i < 8192; i++)
+		publish(992, i);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_gt(stats.earliest, LAYOUT_FIRST_POS);
+	ck_assert_uint_eq(stats.records, 8192);
+	ck_assert_uint_le(stats.kept_bytes, 2 * MIB);
+}
+END_TEST
+
 START_TEST(garbage_is_marked_and_what_follows_is_kept)
 {
 	struct shard_stats stats;
@@ -356,6 +451,8 @@ int main(void)
 	tcase_add_test(tcase, a_hole_without_owner_becomes_a_tombstone);
 	tcase_add_test(tcase, a_stopped_publisher_is_left_behind_in_the_old_ring);
 	tcase_add_test(tcase, a_ring_grows_while_it_is_used);
+	tcase_add_test(tcase, a_full_disk_stops_the_shard_and_room_lets_it_go_on);
+	tcase_add_test(tcase, a_full_disk_drops_the_oldest_where_the_stream_says_so);
 	tcase_add_test(tcase, garbage_is_marked_and_what_follows_is_kept);
 	tcase_add_test(tcase, a_wild_tail_is_repaired);
 	suite_add_tcase(suite, tcase);
