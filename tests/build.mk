@@ -17,16 +17,17 @@ UNIT_TESTS += \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \
-	tests/test_tools_bench_hist.c \
-	tests/test_tools_bench_report.c \
-	tests/test_tools_bench_team.c \
-	tests/test_tools_split.c \
-	tests/test_tools_units.c \
 	tests/test_daemon_drain.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
 	tests/test_persist_store.c \
+	tests/test_tools_bench_hist.c \
+	tests/test_tools_bench_report.c \
+	tests/test_tools_bench_team.c \
+	tests/test_tools_print.c \
+	tests/test_tools_split.c \
+	tests/test_tools_units.c \
 	# end of UNIT_TESTS
 
 # Each replays tests/corpus/<name of the program>/.

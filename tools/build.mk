@@ -25,6 +25,7 @@ TOOLS_SRCS += \
 	tools/cmd_top.c \
 	tools/cmd_verify.c \
 	tools/escape.c \
+	tools/leat.c \
 	tools/out.c \
 	tools/print.c \
 	tools/progress.c \
