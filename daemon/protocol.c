@@ -192,15 +192,19 @@ bool protocol_refuse_fds(int socket)
 
 json_t *protocol_error(int error, const char *sentence)
 {
+	char plain[1024];
 	json_t *object = json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", error < 0 ? -error : error,
 				   "error", sentence);
 
-	/* A sentence that quotes a client is valid UTF-8 because its request was; one that was cut
-	 * in the middle of a character is not. */
-	if (!object)
-		object = json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", error < 0 ? -error : error,
-				   "error", "the request was refused");
-	return object;
+	if (object)
+		return object;
+	/* The sentence quotes a client, and was cut in the middle of a character. */
+	snprintf(plain, sizeof(plain), "%s", sentence);
+	for (char *p = plain; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	return json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", error < 0 ? -error : error, "error",
+			 plain);
 }
 
 int protocol_parse(const void *buf, size_t len, json_t **ret_object, char *detail,
