@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/worker.h"
+
+#include <pthread.h>
+#include <urcu/urcu-memb.h>
+
+struct worker_queue {
+	struct worker_job *first;
+	struct worker_job *last;
+};
+
+struct worker {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wanted; /* there is work, or quit */
+	pthread_cond_t ended;  /* a job has run */
+	struct worker_queue todo;
+	struct worker_queue over;
+	unsigned int n_pending; /* control thread */
+	int notify_fd;
+	bool quit;
+};
+
+static void worker_push(struct worker_queue *queue, struct worker_job *job)
+{
+	job->next = NULL;
+	if (queue->last)
+		queue->last->next = job;
+	else
+		queue->first = job;
+	queue->last = job;
+}
+
+static struct worker_job *worker_pop(struct worker_queue *queue)
+{
+	struct worker_job *job = queue->first;
+
+	if (job) {
+		queue->first = job->next;
+		if (!queue->first)
+			queue->last = NULL;
+	}
+	return job;
+}
+
+static void *worker_main(void *arg)
+{
+	static const uint64_t one = 1;
+	struct worker *worker = arg;
+
+	urcu_memb_register_thread();
+	pthread_mutex_lock(&worker->lock);
+	for (;;) {
+		struct worker_job *job = worker_pop(&worker->todo);
+
+		if (!job && worker->quit)
+			break;
+		if (!job) {
+			pthread_cond_wait(&worker->wanted, &worker->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&worker->lock);
+		job->run(job);
+		pthread_mutex_lock(&worker->lock);
+		worker_push(&worker->over, job);
+		pthread_cond_signal(&worker->ended);
+		(void)!write(worker->notify_fd, &one, sizeof(one));
+	}
+	pthread_mutex_unlock(&worker->lock);
+	urcu_memb_unregister_thread();
+	return NULL;
+}
+
+int worker_new(int notify_fd, struct worker **ret_worker)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int r;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->notify_fd = notify_fd;
+	pthread_mutex_init(&worker->lock, NULL);
+	pthread_cond_init(&worker->wanted, NULL);
+	pthread_cond_init(&worker->ended, NULL);
+	r = pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (r != 0) {
+		free(worker);
+		return -r;
+	}
+	*ret_worker = worker;
+	return 0;
+}
+
+void worker_submit(struct worker *worker, struct worker_job *job)
+{
+	worker->n_pending++;
+	pthread_mutex_lock(&worker->lock);
+	worker_push(&worker->todo, job);
+	pthread_cond_signal(&worker->wanted);
+	pthread_mutex_unlock(&worker->lock);
+}
+
+unsigned int worker_reap(struct worker *worker)
+{
+	struct worker_job *job;
+	unsigned int n = 0;
+
+	for (;;) {
+		pthread_mutex_lock(&worker->lock);
+		job = worker_pop(&worker->over);
+		pthread_mutex_unlock(&worker->lock);
+		if (!job)
+			return n;
+		worker->n_pending--;
+		job->done(job);
+		n++;
+	}
+}
+
+unsigned int worker_pending(const struct worker *worker)
+{
+	return worker->n_pending;
+}
+
+struct worker *worker_free(struct worker *worker)
+{
+	if (!worker)
+		return NULL;
+	while (worker->n_pending > 0) {
+		pthread_mutex_lock(&worker->lock);
+		while (!worker->over.first)
+			pthread_cond_wait(&worker->ended, &worker->lock);
+		pthread_mutex_unlock(&worker->lock);
+		worker_reap(worker);
+	}
+	pthread_mutex_lock(&worker->lock);
+	worker->quit = true;
+	pthread_cond_signal(&worker->wanted);
+	pthread_mutex_unlock(&worker->lock);
+	pthread_join(worker->thread, NULL);
+	pthread_cond_destroy(&worker->wanted);
+	pthread_cond_destroy(&worker->ended);
+	pthread_mutex_destroy(&worker->lock);
+	free(worker);
+	return NULL;
+}
