@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/dispatch.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "daemon/alter.h"
+#include "daemon/attach.h"
+#include "daemon/checkpoint.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "daemon/stream.h"
+
+static int dispatch_hello(struct session *session, const json_t *request,
+			  struct dispatch_reply *reply);
+
+static const struct {
+	const char *op;
+	dispatch_fn fn;
+} dispatch_ops[] = {
+	{ "hello", dispatch_hello },
+	{ "create", stream_op_create },
+	{ "remove", stream_op_remove },
+	{ "set", alter_op_set },
+	{ "list", stats_op_list },
+	{ "describe", stats_op_describe },
+	{ "stat", stats_op_stat },
+	{ "attach", attach_op_attach },
+	{ "detach", attach_op_detach },
+	{ "segments", attach_op_segments },
+	{ "sync", attach_op_sync },
+	{ "checkpoint", checkpoint_op_set },
+	{ "checkpoint-get", checkpoint_op_get },
+	{ "checkpoint-remove", checkpoint_op_remove },
+};
+
+/* ---- replies ---- */
+
+int dispatch_fail(struct dispatch_reply *reply, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reply->detail, sizeof(reply->detail), format, args);
+	va_end(args);
+	return error;
+}
+
+int dispatch_add_fd(struct dispatch_reply *reply, const char *name, int fd, bool owned)
+{
+	json_t *names;
+	size_t n = reply->fds.n;
+
+	if (fd < 0 || n >= PROTOCOL_FDS_MAX) {
+		if (owned)
+			close_fd(fd);
+		return fd < 0 ? -EMFILE : -E2BIG;
+	}
+	/* In the reply first: whatever happens next, it is closed if it is to be. */
+	reply->fds.fd[n] = fd;
+	reply->owned[n] = owned;
+	reply->fds.n++;
+	names = json_object_get(reply->object, "fds");
+	if (!names) {
+		names = json_array();
+		if (json_object_set_new(reply->object, "fds", names) < 0)
+			return -ENOMEM;
+	}
+	return json_array_append_new(names, json_string(name)) < 0 ? -ENOMEM : 0;
+}
+
+static void dispatch_reply_deinit(struct dispatch_reply *reply)
+{
+	for (size_t i = 0; i < reply->fds.n; i++)
+		if (reply->owned[i])
+			close(reply->fds.fd[i]);
+	reply->fds.n = 0;
+	json_decref(reply->object);
+	reply->object = NULL;
+}
+
+static json_t *dispatch_finish(struct session *session, int r, struct dispatch_reply *reply)
+{
+	json_t *object;
+
+	if (r < 0)
+		object = protocol_error(r, reply->detail[0] ? reply->detail : strerror(-r));
+	else
+		object = reply->object ? json_incref(reply->object) : json_object();
+	if (object && r == 0 && json_object_set_new(object, "ok", json_true()) < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	if (object && session->id)
+		json_object_set(object, "id", session->id);
+	return object;
+}
+
+/* Sends, frees what the reply holds. The session may be gone afterwards. */
+static void dispatch_answer(struct session *session, int r, struct dispatch_reply *reply)
+{
+	json_t *object;
+	int sent;
+
+	if (session->closed) {
+		dispatch_reply_deinit(reply);
+		return;
+	}
+	/* fds on their way count against our own limit: never more than one reply of them. */
+	if (r == 0 && reply->fds.n > 0 && protocol_has_unread(session->source.fd)) {
+		dispatch_reply_deinit(reply);
+		session_end(session, -EPROTO,
+			    "a request came before the reply to the one before was read");
+		return;
+	}
+	object = dispatch_finish(session, r, reply);
+	sent = object ? protocol_send(session->source.fd, object, r == 0 ? &reply->fds : NULL)
+		      : -ENOMEM;
+	json_decref(object);
+	dispatch_reply_deinit(reply);
+	if (sent < 0) {
+		log_limited(LOG_LEVEL_INFO,
+			    "Process %d (%s) is disconnected: a reply cannot be "
+			    "sent: %s",
+			    session->pid, session->client, strerror(-sent));
+		session_end(session, 0, NULL);
+	}
+}
+
+void dispatch_begin(struct dispatch_job *job, struct session *session)
+{
+	job->session = session;
+	session_begin_job(session);
+}
+
+void dispatch_end(struct dispatch_job *job)
+{
+	struct session *session = job->session;
+
+	/* Answered while it still counts as busy: it cannot vanish under us. */
+	dispatch_answer(session, job->result, &job->reply);
+	session_end_job(session);
+}
+
+/* ---- fields ---- */
+
+int dispatch_get_string(const json_t *request, const char *key, const char **ret_text,
+			struct dispatch_reply *reply)
+{
+	const char *text = json_string_value(json_object_get(request, key));
+
+	if (!text)
+		return dispatch_fail(reply, -EINVAL, "the request needs '%s', a string", key);
+	*ret_text = text;
+	return 0;
+}
+
+int dispatch_get_number(const json_t *request, const char *key, uint64_t max, uint64_t *ret_number,
+			struct dispatch_reply *reply)
+{
+	const json_t *value = json_object_get(request, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    (uint64_t)json_integer_value(value) > max)
+		return dispatch_fail(reply, -EINVAL,
+				     "the request needs '%s', a whole number from 0 to %" PRIu64,
+				     key, max);
+	*ret_number = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+static const char *dispatch_rights_name(unsigned int rights)
+{
+	if (rights & PERMISSION_ADMINISTER)
+		return "be its owner";
+	return rights & PERMISSION_PUBLISH ? "have permission to publish (w)"
+					   : "have permission to subscribe (r)";
+}
+
+int dispatch_get_stream(struct session *session, const json_t *request, unsigned int rights,
+			struct registry_stream **ret_stream, struct dispatch_reply *reply)
+{
+	struct registry_stream *stream;
+	const struct options *options;
+	const char *name = NULL;
+	int r = dispatch_get_string(request, "stream", &name, reply);
+
+	if (r < 0)
+		return r;
+	if (!names_is_valid(name))
+		return dispatch_fail(reply, -EINVAL, "'%.220s' is no name of a stream: " NAMES_RULE,
+				     name);
+	stream = registry_find(&session->server->registry, name);
+	if (!stream || registry_state_of(stream) != REGISTRY_LIVE)
+		return dispatch_fail(reply, -ENOENT, "there is no stream '%s'", name);
+	options = registry_options(stream);
+	if (rights && !(permission_rights(&session->subject, &options->access) & rights))
+		return dispatch_fail(reply, -EACCES,
+				     "stream '%s' belongs to %s:%s with mode %04o; you need to %s",
+				     name, options->owner, options->group, options->access.mode,
+				     dispatch_rights_name(rights));
+	*ret_stream = stream;
+	return 0;
+}
+
+int dispatch_get_shard(const json_t *request, struct registry_stream *stream, uint32_t *ret_shard,
+		       struct dispatch_reply *reply)
+{
+	uint64_t shard;
+	int r = dispatch_get_number(request, "shard", UINT32_MAX, &shard, reply);
+
+	if (r < 0)
+		return r;
+	if (shard >= stream->n_shards)
+		return dispatch_fail(reply, -ENOENT, "stream '%s' has shards 0 to %u, not %" PRIu64,
+				     stream->name, stream->n_shards - 1, shard);
+	if (!stream->shards[shard].shard)
+		return dispatch_fail(reply, -EIO, "stream '%s' shard %u could not be restored: %s",
+				     stream->name, (unsigned int)shard,
+				     stream->shards[shard].detail ? stream->shards[shard].detail
+								  : "see the daemon's log");
+	*ret_shard = (uint32_t)shard;
+	return 0;
+}
+
+/* ---- requests ---- */
+
+static int dispatch_hello(struct session *session, const json_t *request,
+			  struct dispatch_reply *reply)
+{
+	const json_t *version = json_object_get(request, "version");
+	const char *client = json_string_value(json_object_get(request, "client"));
+
+	if (!json_is_integer(version))
+		return dispatch_fail(reply, -EINVAL, "hello needs 'version', a whole number");
+	if (json_integer_value(version) != PROTOCOL_VERSION)
+		return dispatch_fail(reply, -EPROTONOSUPPORT,
+				     "the daemon speaks version %d of the protocol, the client "
+				     "version %" JSON_INTEGER_FORMAT "; use programs and daemon of "
+				     "the same release",
+				     PROTOCOL_VERSION, json_integer_value(version));
+	names_copy_client(session->client, client ? client : "?");
+	session->hello = true;
+	reply->object = json_pack("{s:i, s:s, s:i, s:s}", "version", PROTOCOL_VERSION, "server",
+				  "leat " LEAT_VERSION, "pid", (int)getpid(), "instance",
+				  session->server->instance);
+	return reply->object ? 0 : -ENOMEM;
+}
+
+static int dispatch_call(struct session *session, const json_t *request,
+			 struct dispatch_reply *reply)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+
+	if (!op)
+		return dispatch_fail(reply, -EINVAL, "the request has no 'op'");
+	for (size_t i = 0; i < ARRAY_LEN(dispatch_ops); i++) {
+		if (strcmp(op, dispatch_ops[i].op) != 0)
+			continue;
+		if (!session->hello && dispatch_ops[i].fn != dispatch_hello)
+			return dispatch_fail(reply, -EPROTO, "the first request must be hello");
+		return dispatch_ops[i].fn(session, request, reply);
+	}
+	return dispatch_fail(reply, -EOPNOTSUPP, "this daemon knows no request '%.64s'", op);
+}
+
+void dispatch_request(struct session *session, const void *packet, size_t len)
+{
+	struct dispatch_reply reply = { 0 };
+	json_t *request = NULL;
+	int r;
+
+	json_decref(session->id);
+	session->id = NULL;
+	r = protocol_parse(packet, len, &request, reply.detail, sizeof(reply.detail));
+	if (r == 0) {
+		json_t *id = json_object_get(request, "id");
+
+		session->id = json_is_integer(id) ? json_incref(id) : NULL;
+		r = dispatch_call(session, request, &reply);
+		json_decref(request);
+	}
+	if (r == DISPATCH_E_LATER)
+		return;
+	dispatch_answer(session, r, &reply);
+}
+
+void dispatch_refuse(struct session *session, int error)
+{
+	struct dispatch_reply reply = { 0 };
+
+	json_decref(session->id);
+	session->id = NULL;
+	if (error == -EMSGSIZE)
+		dispatch_fail(&reply, error, "a request has at most %d bytes", PROTOCOL_PACKET_MAX);
+	else
+		dispatch_fail(&reply, error, "a request carries no file descriptors");
+	dispatch_answer(session, error, &reply);
+}
