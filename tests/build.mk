@@ -43,6 +43,7 @@ CRASH_TESTS += \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \
+	tests/sys_bench.sh \
 	tests/sys_cli_usage.sh \
 	tests/sys_systemd_unit.sh \
 	# end of SYS_TESTS

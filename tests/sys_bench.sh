@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# `leat bench` as a user has it: it measures without a bus being there, and leaves nothing behind.
+. "$(dirname "$0")/harness.sh"
+
+nothing_left()
+{
+	local left
+	left=$(find "$dir/work" -mindepth 1)
+	[ -z "$left" ] || fail "left behind: $left"
+}
+
+daemon_is_up()
+{
+	local socket
+	socket=$(find "$dir/work" -name bus.sock)
+	[ -n "$socket" ]
+}
+
+# The daemons that were started for a bench in this case's directory.
+daemons()
+{
+	local file
+	for file in /proc/[0-9]*/cmdline; do
+		if cat "$file" 2>/dev/null | tr '\0' ' ' | grep -q -e "--runtime $dir/work/"; then
+			basename "$(dirname "$file")"
+		fi
+	done
+}
+
+no_daemon_left()
+{
+	[ -z "$(daemons)" ]
+}
+
+everything_is_measured_and_named()
+{
+	local name
+	mkdir "$dir/work"
+	leat bench --quick --runs 1 --json --dir "$dir/work" >"$dir/bench.json" 2>"$dir/bench.err" ||
+		fail "status $?: $(cat "$dir/bench.err" "$dir/bench.json")"
+	for name in $(leat bench --list | awk '{ print $1 }'); do
+		grep -q "\"$name\":{[^}]*\"runs\":\[[0-9]" "$dir/bench.json" ||
+			fail "$name is not in $(cat "$dir/bench.json")"
+	done
+	nothing_left
+	no_daemon_left || fail 'a daemon was left'
+}
+
+some_are_measured_with_their_floors()
+{
+	mkdir "$dir/work"
+	leat bench --quick --runs 1 --dir "$dir/work" --only round-trip >"$dir/bench.out"
+	has_text "$dir/bench.out" '^bare cache line' || fail 'no cache line'
+	has_text "$dir/bench.out" '^two minimal rings' || fail 'no ring'
+	has_text "$dir/bench.out" '^leat: two streams' || fail 'no leat'
+	! has_text "$dir/bench.out" 'futex' || fail 'futex was not asked for'
+}
+
+a_bus_that_is_there_is_used_and_left_as_it_was()
+{
+	mkdir "$dir/work"
+	bus_start
+	leat stream create mine
+	leat bench --quick --runs 1 --dir "$dir/work" --bus "$LEAT_BUS" --only rate,disk \
+		>"$dir/bench.out"
+	equal "$(leat stream ls | grep -c bench-)" 0 'streams of the bench that are left'
+	leat stream describe mine >"$dir/describe.out"
+	no_daemon_left || fail 'it started a daemon of its own'
+	nothing_left
+	bus_stop
+}
+
+an_interrupt_cleans_up()
+{
+	local status=0
+	mkdir "$dir/work"
+	spawn bench leat bench --dir "$dir/work" --only round-trip --runs 50
+	until_true 20 daemon_is_up || fail "no daemon: $(cat "$dir/bench.err")"
+	# A background process of a shell ignores SIGINT.
+	kill -TERM "$spawned"
+	finish "$spawned" 20 || status=$?
+	equal "$status" 143 'status'
+	no_daemon_left || fail 'a daemon was left'
+	nothing_left
+}
+
+wrong_usage_is_refused()
+{
+	refused 2 leat bench --only nonsense
+	has_text "$dir/refused" nonsense || fail "the name is not in: $(cat "$dir/refused")"
+	refused 2 leat bench --runs 0
+	refused 2 leat bench something
+	refused 1 leat bench --quick --dir "$dir/none"
+}
+
+harness_case 'every workload is measured and named in the JSON' everything_is_measured_and_named
+harness_case 'a selection brings the floors it is compared with' some_are_measured_with_their_floors
+harness_case 'a bus that is there is used and left as it was' \
+	a_bus_that_is_there_is_used_and_left_as_it_was
+harness_case 'an interrupted bench cleans up' an_interrupt_cleans_up
+harness_case 'wrong usage is refused with a sentence' wrong_usage_is_refused
+harness_end
