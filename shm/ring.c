@@ -125,6 +125,9 @@ int ring_open(const struct region_fds *fds, enum region_access access, struct ri
 		ring_close(ring);
 		return r;
 	}
+	/* A daemon before this one may have died while it reclaimed. */
+	if (access == REGION_DAEMON)
+		ring_reclaim(ring, ring_reclaimed(ring));
 	*ret_ring = ring;
 	return 0;
 }
@@ -529,12 +532,17 @@ int ring_peek(const struct ring *ring, uint64_t pos, uint64_t *limit, uint64_t *
 	return 0;
 }
 
+/* To be asked after a word was loaded at pos: does it lie behind the end of a closed ring? */
+static bool ring_ended(const struct ring *ring, uint64_t pos)
+{
+	/* MO(close.A) as in ring_read(). */
+	return load_acquire(&ring->govern->state) == GOVERN_SUCCEEDED &&
+	       pos >= ring_close_pos(ring);
+}
+
 bool ring_still_valid(const struct ring *ring, uint64_t pos)
 {
-	if (ring_lapped(ring, pos))
-		return false;
-	/* MO(close.A) as in ring_read(). */
-	return load_acquire(&ring->govern->state) != GOVERN_SUCCEEDED || pos < ring_close_pos(ring);
+	return !ring_lapped(ring, pos) && !ring_ended(ring, pos);
 }
 
 int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos)
@@ -555,7 +563,8 @@ int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos)
 				return RING_E_LAPPED;
 			continue;
 		}
-		if (!record_word_is_done(word, ring->max_len, ring->len)) {
+		/* Behind the end the successor's boundaries count, and they may be others. */
+		if (!record_word_is_done(word, ring->max_len, ring->len) || ring_ended(ring, at)) {
 			*ret_pos = at;
 			return RING_E_EMPTY;
 		}
@@ -585,9 +594,11 @@ static inline void ring_zero(void *at, uint64_t len)
 void ring_reclaim(struct ring *ring, uint64_t upto)
 {
 	struct layout_govern *govern = ring->govern;
-	uint64_t from = load_relaxed(&govern->reclaimed);
+	/* The two are one ring apart, unless a daemon died in here: then the memory between where
+	 * the limit stands and `reclaimed` may not be zeroed yet. */
+	uint64_t from = load_relaxed(&govern->limit) - ring->len;
 
-	if (upto <= from || upto - from > ring->len)
+	if (upto < load_relaxed(&govern->reclaimed) || upto <= from || upto - from > ring->len)
 		return;
 	/* MO(reclaim.R) pairs with reclaim.A in ring_lapped(): reclaimed before the zeros. A full
 	 * fence, because a long memset may use stores that an ordinary release does not order. */

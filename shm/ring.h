@@ -131,7 +131,7 @@ bool ring_still_valid(const struct ring *ring, uint64_t pos);
 /*
  * The first record boundary at or after pos in the ring, walked from the oldest one. Returns 0,
  * RING_E_LAPPED when pos lies below what the ring holds, RING_E_EMPTY when pos is beyond the last
- * finished record (then *ret_pos is the boundary after it).
+ * finished record or the end of a closed ring (then *ret_pos is the boundary after it).
  */
 int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos);
 
@@ -142,7 +142,10 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always);
 
 /* ---- the daemon's side (REGION_DAEMON, the shard's drain thread) ---- */
 
-/* Gives back ring memory below `upto` (a record boundary): reclaimed, zero, limit, wake. */
+/*
+ * Gives back ring memory below `upto` (a record boundary): reclaimed, zero, limit, wake. Also
+ * completes what a daemon that died in here left half done, as ring_open() does for a daemon.
+ */
 void ring_reclaim(struct ring *ring, uint64_t upto);
 /* Raises the progress and wakes waiters; 0 leaves a value as it is. */
 void ring_progress(struct ring *ring, uint64_t written, uint64_t durable);
