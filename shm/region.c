@@ -81,6 +81,9 @@ static uint64_t region_available(void)
 	uint64_t max = region_read_number("/sys/fs/cgroup/memory.max", NULL);
 	uint64_t current = region_read_number("/sys/fs/cgroup/memory.current", NULL);
 
+	/* What cannot be read limits nothing: populating the memory finds out. */
+	if (available == 0)
+		available = UINT64_MAX;
 	if (max != 0)
 		available = min_u64(available, max > current ? max - current : 0);
 	return available;
@@ -210,9 +213,11 @@ int region_create(const struct region_options *options, struct region_fds *ret_f
 	int r = 0;
 
 	if (ret_available)
-		*ret_available = available;
+		*ret_available = available == UINT64_MAX ? 0 : available;
 	if (options->ring_len < LAYOUT_RING_MIN || !is_power_of_two(options->ring_len) ||
-	    options->first_pos % RECORD_ALIGN != 0 || options->first_pos >= LAYOUT_POS_END)
+	    options->first_pos % RECORD_ALIGN != 0 || options->first_pos >= LAYOUT_POS_END ||
+	    (options->max_len != 0 && options->max_len < RECORD_HEADER_LEN) ||
+	    options->max_len > region_max_len(options->ring_len))
 		return -EINVAL;
 	if (!region_huge_fits(options->ring_len) &&
 	    (options->ring_len > available || available - options->ring_len < MIB))
