@@ -9,6 +9,7 @@ TEST_HELPER_SRCS += \
 	tests/party.c \
 	tests/testpoints.c \
 	tests/persist_log.c \
+	tests/ring_bed.c \
 	# end of TEST_HELPER_SRCS
 
 # libcheck programs, one per module.
@@ -22,6 +23,11 @@ UNIT_TESTS += \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
 	tests/test_persist_store.c \
+	tests/test_shm_crc32c.c \
+	tests/test_shm_orphan.c \
+	tests/test_shm_record.c \
+	tests/test_shm_region.c \
+	tests/test_shm_ring.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
 	tests/test_tools_bench_team.c \
