@@ -424,6 +424,26 @@ static int config_default_data(char *path, size_t len, char *detail, size_t deta
 	return 0;
 }
 
+/* The service manager, the library and a restarted child are told these paths: whole ones. */
+static int config_make_absolute(char **path)
+{
+	char *whole = NULL, *here;
+
+	if (**path == '/')
+		return 0;
+	here = getcwd(NULL, 0);
+	if (!here)
+		return -errno;
+	if (asprintf(&whole, "%s/%s", here, *path) < 0)
+		whole = NULL;
+	free(here);
+	if (!whole)
+		return -ENOMEM;
+	free(*path);
+	*path = whole;
+	return 0;
+}
+
 int config_default_directories(struct config *config, char *detail, size_t detail_len)
 {
 	char path[CONFIG_LINE_MAX];
@@ -439,5 +459,7 @@ int config_default_directories(struct config *config, char *detail, size_t detai
 		if (r == 0)
 			r = config_take_string(&config->data, path);
 	}
-	return r;
+	if (r == 0)
+		r = config_make_absolute(&config->runtime);
+	return r == 0 ? config_make_absolute(&config->data) : r;
 }
