@@ -50,8 +50,8 @@ static int alter_rings(struct alter_job *job, char *detail, size_t detail_len)
 
 	if (needed + STREAM_MEMORY_SPARE > available) {
 		snprintf(detail, detail_len,
-			 "new rings for stream '%s' need %" PRIu64 " bytes of memory; available "
-			 "are %" PRIu64,
+			 "stream '%s' needs %" PRIu64 " bytes of memory for its new rings; "
+			 "available are %" PRIu64,
 			 job->stream->name, needed, available);
 		return -ENOSPC;
 	}

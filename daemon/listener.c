@@ -143,7 +143,9 @@ int listener_open(struct server *server, char *detail, size_t detail_len)
 	}
 	(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	/* Accepted sockets inherit it: nothing can be slipped in before we look. */
-	server->features.pass_rights = protocol_refuse_fds(fd);
+	server->features.refuses_fds = protocol_refuse_fds(fd);
+	if (!server->features.refuses_fds)
+		log_info("This kernel has no SO_PASSRIGHTS: fds in requests are closed on arrival");
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	server->listener.server = server;
 	server->listener.source = (struct server_source){ .fd = fd, .ready = listener_ready };

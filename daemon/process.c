@@ -77,6 +77,19 @@ static int process_peer_pidfd(int socket)
 	return getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0 ? -errno : pidfd;
 }
 
+bool process_has_peer_pidfd(void)
+{
+	int pair[2], pidfd;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	pidfd = process_peer_pidfd(pair[0]);
+	close_fd(pidfd);
+	close(pair[0]);
+	close(pair[1]);
+	return pidfd >= 0;
+}
+
 static int process_open(int socket, pid_t pid, uint64_t start_time, int *ret_pidfd)
 {
 	cleanup_with(close_fdp) int pidfd = process_peer_pidfd(socket);

@@ -44,6 +44,9 @@ struct process {
  */
 int process_read_stat(pid_t pid, uint64_t *ret_start_time, int *ret_cpu);
 
+/* True where the kernel gives a pidfd of the process at the other end (6.5 and later). */
+bool process_has_peer_pidfd(void);
+
 /*
  * The living process of this pid and start time, for one more user: process_put(). socket: a
  * connection of that process, -1 = there is none. -ESRCH when it is dead or another one has its pid.

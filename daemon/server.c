@@ -468,6 +468,10 @@ int server_open(struct config *config, struct notify *notify, struct server **re
 	if (!server->features.membarrier)
 		log_notice("This kernel has no membarrier: who waits for records looks for them "
 			   "every millisecond");
+	server->features.peer_pidfd = process_has_peer_pidfd();
+	if (!server->features.peer_pidfd)
+		log_info("This kernel has no SO_PEERPIDFD: processes are known by pid and start "
+			 "time");
 	registry_init(&server->registry);
 	CDS_INIT_LIST_HEAD(&server->sessions);
 	CDS_INIT_LIST_HEAD(&server->processes);

@@ -46,7 +46,7 @@ struct server_own_source {
 /* What the kernel lets us do, found at the start. */
 struct server_features {
 	bool peer_pidfd;
-	bool pass_rights; /* fds in requests are refused at the sender */
+	bool refuses_fds; /* fds in requests are refused at the sender */
 	bool membarrier;
 };
 

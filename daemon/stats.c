@@ -200,7 +200,7 @@ static json_t *stats_bus(const struct stats_job *job)
 	const char *io = drain_io_name(server->drains[0]);
 	json_t *features = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I}", "io_uring",
 				     (int)(strcmp(io, "io_uring") == 0), "peer_pidfd",
-				     (int)f->peer_pidfd, "pass_rights", (int)f->pass_rights,
+				     (int)f->peer_pidfd, "refuses_fds", (int)f->refuses_fds,
 				     "membarrier", (int)f->membarrier, "fd_store",
 				     (int)notify_has_store(server->notify), "nodes",
 				     (json_int_t)server->n_drains);

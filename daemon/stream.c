@@ -411,16 +411,16 @@ static int stream_check_memory(const struct stream_job *job, struct dispatch_rep
 {
 	uint64_t needed = job->options.n_shards * job->options.ring_len;
 	uint64_t available = placement_available();
-	char a[QUANTITY_LEN], b[QUANTITY_LEN];
+	char ring[QUANTITY_LEN];
 
 	if (needed + STREAM_MEMORY_SPARE <= available)
 		return 0;
 	return dispatch_fail(reply, -ENOSPC,
-			     "stream '%s' needs %" PRIu64 " bytes (%u rings of %s) of memory; "
-			     "available are %" PRIu64 " (%s)",
+			     "stream '%s' needs %" PRIu64 " bytes of memory (%u ring%s of %s); "
+			     "available are %" PRIu64,
 			     job->stream->name, needed, job->options.n_shards,
-			     quantity_print_len(job->options.ring_len, a), available,
-			     quantity_print_len(available & ~(MIB - 1), b));
+			     job->options.n_shards == 1 ? "" : "s",
+			     quantity_print_len(job->options.ring_len, ring), available);
 }
 
 static int stream_check_disk(const struct stream_job *job, struct dispatch_reply *reply)
@@ -431,8 +431,8 @@ static int stream_check_disk(const struct stream_job *job, struct dispatch_reply
 	if (job->options.memory || available == 0 || needed <= available)
 		return 0;
 	return dispatch_fail(reply, -ENOSPC,
-			     "stream '%s' needs %" PRIu64 " bytes for the first segments of %u "
-			     "shards; %s has %" PRIu64 " available",
+			     "stream '%s' needs %" PRIu64 " bytes for the first segments of its "
+			     "shards (%u); available in %.200s are %" PRIu64,
 			     job->stream->name, needed, job->options.n_shards, job->config.data,
 			     available);
 }
