@@ -160,7 +160,6 @@ static void restore_clean(struct restore *restore)
 int restore_streams(struct server *server)
 {
 	struct restore restore = { .server = server };
-	size_t n_dropped;
 	int r;
 
 	CDS_INIT_LIST_HEAD(&restore.leftovers);
@@ -168,10 +167,6 @@ int restore_streams(struct server *server)
 	restore_clean(&restore);
 	if (r < 0)
 		return r;
-	n_dropped = notify_drop_rest(server->notify);
-	if (n_dropped > 0)
-		log_notice("%zu fds that were kept belong to no stream; they were let go",
-			   n_dropped);
 	if (restore.n_streams > 0)
 		log_info("%u streams with %u shards are back, %u shards failed, %u publishers "
 			 "live on",

@@ -503,6 +503,7 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 	       char *detail, size_t detail_len)
 {
 	struct server *server;
+	size_t n_dropped;
 	int r = server_open(config, notify, &server, detail, detail_len);
 
 	if (r < 0)
@@ -516,6 +517,11 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 		server_free(server);
 		return r;
 	}
+	/* Rings and the socket have found their place; who is left belongs to nobody. */
+	n_dropped = notify_drop_rest(notify);
+	if (n_dropped > 0)
+		log_notice("%zu fds that were kept belong to no stream; they were let go",
+			   n_dropped);
 	if (notify_watchdog_ns(notify))
 		server->watchdog_ns = clock_now_ns(CLOCK_MONOTONIC);
 	*ret_server = server;
