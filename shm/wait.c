@@ -54,6 +54,7 @@ bool wait_barrier(void)
 static int wait_many(const struct wait_ticket *tickets, unsigned int n, uint64_t timeout_ns)
 {
 	struct futex_waitv waiters[WAIT_RINGS_MAX];
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
 	struct timespec until;
 	long r;
 
@@ -64,11 +65,10 @@ static int wait_many(const struct wait_ticket *tickets, unsigned int n, uint64_t
 			.flags = FUTEX_32,
 		};
 	/* futex_waitv takes a point in time, not a length of it. */
-	if (timeout_ns != UINT64_MAX)
-		until = wait_timespec(clock_now_ns(CLOCK_MONOTONIC) + timeout_ns);
+	until = wait_timespec(now + min_u64(timeout_ns, UINT64_MAX - now));
 	r = syscall(SYS_futex_waitv, waiters, n, 0, timeout_ns == UINT64_MAX ? NULL : &until,
 		    CLOCK_MONOTONIC);
-	return r < 0 ? -errno : (int)r;
+	return r < 0 ? -errno : 0;
 }
 
 int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeout_ns)
@@ -85,7 +85,13 @@ int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeo
 		return 0;
 	if (r < 0)
 		return r;
-	/* The waker paid for one of us; who is up wakes two, so all are up after log2(n) steps. */
-	wait_futex_wake(&tickets[r].ring->publish->doorbell, WAIT_FANOUT);
+	/* The waker paid for one of us; who is up wakes two, so all are up after log2(n) steps. Of
+	 * several rings that rang at once the kernel names one and has counted us for each. */
+	for (unsigned int i = 0; i < n; i++) {
+		const _Atomic uint32_t *doorbell = &tickets[i].ring->publish->doorbell;
+
+		if (load_relaxed(doorbell) != tickets[i].bell)
+			wait_futex_wake(doorbell, WAIT_FANOUT);
+	}
 	return 0;
 }
