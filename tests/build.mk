@@ -7,9 +7,9 @@
 TEST_HELPER_SRCS += \
 	tests/harness.c \
 	tests/party.c \
-	tests/testpoints.c \
 	tests/persist_log.c \
 	tests/ring_bed.c \
+	tests/testpoints.c \
 	# end of TEST_HELPER_SRCS
 
 # libcheck programs, one per module.
@@ -23,11 +23,13 @@ UNIT_TESTS += \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
 	tests/test_persist_store.c \
+	tests/test_shm_clock.c \
 	tests/test_shm_crc32c.c \
 	tests/test_shm_orphan.c \
 	tests/test_shm_record.c \
 	tests/test_shm_region.c \
 	tests/test_shm_ring.c \
+	tests/test_shm_wait.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
 	tests/test_tools_bench_team.c \
@@ -43,15 +45,32 @@ FUZZ_TESTS += \
 
 # .c or .sh from here on.
 STRESS_TESTS += \
+	tests/stress_publisher_killed.c \
 	# end of STRESS_TESTS
 
 CRASH_TESTS += \
+	tests/crash_points.c \
+	tests/crash_publisher.c \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \
 	tests/sys_bench.sh \
 	tests/sys_cli_usage.sh \
+	tests/sys_keeper.sh \
+	tests/sys_kill_daemon.c \
+	tests/sys_no_system_call.c \
+	tests/sys_permission.c \
+	tests/sys_readme.sh \
+	tests/sys_replay.sh \
+	tests/sys_retention.sh \
+	tests/sys_ring_size.sh \
+	tests/sys_second_daemon.sh \
+	tests/sys_sizes.c \
+	tests/sys_stat.sh \
+	tests/sys_stopped_subscriber.sh \
+	tests/sys_sub_options.sh \
 	tests/sys_systemd_unit.sh \
+	tests/sys_tools_end.sh \
 	# end of SYS_TESTS
 
 # Programs that are built with the tests but only run by hand.
