@@ -18,7 +18,13 @@ UNIT_TESTS += \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \
+	tests/test_daemon_config.c \
 	tests/test_daemon_drain.c \
+	tests/test_daemon_names.c \
+	tests/test_daemon_options.c \
+	tests/test_daemon_permission.c \
+	tests/test_daemon_protocol.c \
+	tests/test_daemon_quantity.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
@@ -51,6 +57,7 @@ STRESS_TESTS += \
 CRASH_TESTS += \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
+	tests/crash_ring.c \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \
