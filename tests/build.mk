@@ -18,13 +18,18 @@ UNIT_TESTS += \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \
+	tests/test_daemon_catalogue.c \
 	tests/test_daemon_config.c \
+	tests/test_daemon_directory.c \
 	tests/test_daemon_drain.c \
+	tests/test_daemon_log.c \
 	tests/test_daemon_names.c \
 	tests/test_daemon_options.c \
 	tests/test_daemon_permission.c \
 	tests/test_daemon_protocol.c \
 	tests/test_daemon_quantity.c \
+	tests/test_daemon_registry.c \
+	tests/test_daemon_worker.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "shm/wait.h"
@@ -95,6 +96,7 @@ static pid_t sleeper(const int *rings, unsigned int n, uint64_t timeout_ns, int 
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (cpu >= 0)
 			run_on(cpu, SCHED_IDLE);
 		_exit(sleep_on(rings, n, timeout_ns));
@@ -327,6 +329,7 @@ static pid_t bell_sleeper(enum bell which)
 		const _Atomic uint32_t *bell;
 		uint32_t value;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		bell = bell_of(ring_bed_open(&beds[0], REGION_PUBLISHER), which);
 		value = ring_bell(bell);
 		store_release(ready, true);
