@@ -644,13 +644,19 @@ int store_restart(struct store *store, uint64_t pos)
 
 int store_retry(struct store *store)
 {
+	int r;
+
 	if (store->error == 0 || store->error_is_sync)
 		return -EINVAL;
 	if (store->n_ops > 0)
 		return STORE_E_WAIT;
 	/* What failed lies before the current segment: that one has to be begun again. */
-	if (!store->current || store->written < store->current->base)
-		return store_restart(store, store->written);
+	if (!store->current || store->written < store->current->base) {
+		r = store_begin_sync(store);
+		if (r < 0)
+			set_error(store, r, true);
+		return r < 0 ? r : store_restart(store, store->written);
+	}
 	store->error = 0;
 	store->n_writes = 0;
 	store->next_pos = store->written;

@@ -184,6 +184,22 @@ static int cut(struct store *store, uint64_t pos)
 	return r;
 }
 
+int store_begin_sync(struct store *store)
+{
+	struct store_file *file;
+	int r;
+
+	for (file = store->files; file; file = file->next) {
+		if (file->closing || file->base >= store->written)
+			continue;
+		r = file_datasync(file->fd);
+		if (r < 0)
+			return r;
+	}
+	store->durable = store->written;
+	return 0;
+}
+
 int store_begin_at(struct store *store, uint64_t pos)
 {
 	cleanup_with(file_closep) int fd = take_fd(store->next_fd);

@@ -120,6 +120,9 @@ int store_begin_open(const struct store_options *options, struct store *store);
  */
 int store_begin_at(struct store *store, uint64_t pos);
 
+/* Makes what is written durable here and now, for a segment that has to end before its time. */
+int store_begin_sync(struct store *store);
+
 /* Frees what is left of a store whose operations have all ended. */
 void store_begin_undo(struct store *store);
 

@@ -40,6 +40,7 @@ UNIT_TESTS += \
 	tests/test_shm_record.c \
 	tests/test_shm_region.c \
 	tests/test_shm_ring.c \
+	tests/test_shm_threads.c \
 	tests/test_shm_wait.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
@@ -63,6 +64,7 @@ CRASH_TESTS += \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \
+	tests/crash_persist_power.c \
 	# end of CRASH_TESTS
 
 SYS_TESTS += \

@@ -309,6 +309,64 @@ START_TEST(an_index_that_lies_about_places_does_no_harm)
 }
 END_TEST
 
+START_TEST(records_added_after_the_index_was_made_are_found)
+{
+	struct timeindex index = { .entries = NULL };
+	struct reader *reader;
+	uint64_t middle, found;
+
+	persist_log_fill(&ring, 3000, 1000);
+	middle = persist_log_end(&ring);
+	persist_log_fill(&ring, 3000, 10000);
+	reader = open_ring();
+	ck_assert_int_eq(timeindex_build(reader, middle, &index), 0);
+	reader_use_index(reader, &index);
+	ck_assert_int_eq(reader_seek_time(reader, 10000, persist_log_end(&ring), &found), 0);
+	ck_assert_uint_eq(found, middle);
+	timeindex_deinit(&index);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(an_index_belongs_to_one_very_segment)
+{
+	struct timeindex index = { .entries = NULL }, loaded;
+	char dir[64], path[128];
+	uint64_t end, i;
+	int dir_fd;
+
+	persist_log_make_dir(dir);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	for (i = 0; i < 10; i++)
+		ck_assert_int_eq(timeindex_add(&index, ring.base + i * 300000 / 32 * 32, i), 0);
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -ENOENT);
+	ck_assert_int_eq(timeindex_store(dir_fd, &header, ring.base + 3200000, &index), 0);
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), 0);
+	ck_assert_uint_eq(end, ring.base + 3200000);
+	ck_assert_uint_eq(loaded.n_entries, 10);
+	ck_assert_uint_eq(loaded.max_ns, 9);
+	timeindex_deinit(&loaded);
+	header.epoch++;
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
+	header.epoch--;
+	header.created_ns++;
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
+	header.created_ns--;
+	persist_log_segment_path(dir, ring.base, path);
+	memcpy(path + strlen(path) - 3, "idx", 3);
+	for (i = 0; i < 128 + 160; i++) {
+		persist_log_poke(path, i, NULL, 1);
+		ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
+		persist_log_poke(path, i, NULL, 1);
+	}
+	ck_assert_int_eq(truncate(path, 200), 0);
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
+	timeindex_deinit(&index);
+	close(dir_fd);
+	persist_log_remove_dir(dir);
+}
+END_TEST
+
 START_TEST(headers_that_are_not_ours_are_refused_each_with_its_errno)
 {
 	struct format_segment good = header;
@@ -356,6 +414,8 @@ START_TEST(bytes_above_upto_are_looked_at_again_when_they_are_written)
 	ck_assert_int_eq(reader_open(dup(fd), &reader), 0);
 	ck_assert_int_eq(reader_check(reader, first, second, NULL, &ns), 0);
 	ck_assert_int_eq(reader_check(reader, second, second, NULL, &ns), READER_E_END);
+	reader_close(reader);
+	ck_assert_int_eq(reader_open(dup(fd), &reader), 0);
 	ck_assert_int_eq(reader_resync(reader, first, second, &ns), 0);
 	ck_assert_uint_eq(ns, second);
 	ck_assert_int_eq(file_write(fd, ring.bytes, ring.len, 4096), 0);
@@ -405,6 +465,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_time_is_found_exactly_also_when_clocks_go_back, 0, 2);
 	tcase_add_test(tc, a_seek_goes_on_behind_damage);
 	tcase_add_test(tc, an_index_that_lies_about_places_does_no_harm);
+	tcase_add_test(tc, records_added_after_the_index_was_made_are_found);
+	tcase_add_test(tc, an_index_belongs_to_one_very_segment);
 	tcase_add_test(tc, headers_that_are_not_ours_are_refused_each_with_its_errno);
 	tcase_add_test(tc, bytes_above_upto_are_looked_at_again_when_they_are_written);
 	tcase_add_test(tc, without_checksums_damage_is_bridged_by_records_that_look_right_in_a_row);
