@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "daemon/worker.h"
+
+struct job {
+	struct worker_job job;
+	struct worker *worker;
+	pthread_t ran_on;
+	int n_more;
+	int number;
+};
+
+static int event_fd;
+static struct worker *worker;
+static int order[64], n_done;
+
+static void run(struct worker_job *worker_job)
+{
+	((struct job *)worker_job)->ran_on = pthread_self();
+}
+
+static void done(struct worker_job *worker_job)
+{
+	struct job *job = (struct job *)worker_job;
+
+	ck_assert(!pthread_equal(job->ran_on, pthread_self()));
+	order[n_done++] = job->number;
+	if (job->n_more-- > 0)
+		worker_submit(job->worker, &job->job);
+}
+
+static void setup(void)
+{
+	event_fd = eventfd(0, EFD_NONBLOCK);
+	ck_assert_int_eq(worker_new(event_fd, &worker), 0);
+}
+
+START_TEST(jobs_run_elsewhere_in_order_and_end_here)
+{
+	struct job jobs[32];
+	struct pollfd p = { .fd = event_fd, .events = POLLIN };
+	uint64_t ignored;
+
+	for (int i = 0; i < 32; i++) {
+		jobs[i] = (struct job){ .job = { .run = run, .done = done }, .number = i };
+		worker_submit(worker, &jobs[i].job);
+	}
+	while (worker_pending(worker) > 0) {
+		ck_assert_int_eq(poll(&p, 1, 5000), 1);
+		ck_assert_int_eq(read(event_fd, &ignored, sizeof(ignored)), sizeof(ignored));
+		worker_reap(worker);
+	}
+	for (int i = 0; i < 32; i++)
+		ck_assert_int_eq(order[i], i);
+	worker = worker_free(worker);
+}
+END_TEST
+
+START_TEST(the_end_waits_for_what_was_submitted)
+{
+	struct job job = {
+		.job = { .run = run, .done = done }, .worker = worker, .n_more = 9, .number = 5
+	};
+
+	worker_submit(worker, &job.job);
+	worker = worker_free(worker);
+	ck_assert_int_eq(n_done, 10);
+	ck_assert_ptr_null(worker_free(NULL));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("worker");
+	TCase *tc = tcase_create("worker");
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, jobs_run_elsewhere_in_order_and_end_here);
+	tcase_add_test(tc, the_end_waits_for_what_was_submitted);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
