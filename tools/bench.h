@@ -79,6 +79,7 @@ int bench_memory_copy(struct bench_env *env, struct bench_result *result);
 int bench_disk_write(struct bench_env *env, struct bench_result *result);
 int bench_disk_append_sync(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip(struct bench_env *env, struct bench_result *result);
+int bench_leat_round_trip_view(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip_sleep(struct bench_env *env, struct bench_result *result);
 int bench_leat_rate(struct bench_env *env, struct bench_result *result);
 int bench_leat_rate_many(struct bench_env *env, struct bench_result *result);

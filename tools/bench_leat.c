@@ -29,6 +29,7 @@ static const uint64_t last_word = UINT64_MAX;
 
 struct round_trip {
 	uint64_t spin_ns;
+	bool view; /* leat_view(), which copies nothing */
 };
 
 static void init_record(struct leat_record *record, const void *value)
@@ -40,20 +41,35 @@ static void init_record(struct leat_record *record, const void *value)
 	};
 }
 
+static int next_message(struct bench_link *link, bool view, struct leat_message *ret_message)
+{
+	int rc;
+
+	do {
+		if (view)
+			rc = leat_view(link->subscriber, BENCH_STREAM_WAIT_NS, ret_message);
+		else
+			rc = leat_next(link->subscriber, BENCH_STREAM_WAIT_NS, ret_message);
+	} while (rc == -EINTR);
+	return rc;
+}
+
 /* The word at the start of the next message; negative errno when there is none. */
-static int next_word(struct bench_link *link, uint64_t *ret_word)
+static int next_word(struct bench_link *link, bool view, uint64_t *ret_word)
 {
 	struct leat_message message;
 	int rc;
 
-	do
-		rc = leat_next(link->subscriber, BENCH_STREAM_WAIT_NS, &message);
-	while (rc == -EINTR);
-	if (rc <= 0)
-		return bench_stream_fail(link, rc < 0 ? rc : -ENODATA, "no message");
-	if (message.kind != LEAT_RECORD || message.value_len != BENCH_VALUE_LEN)
-		return bench_team_fail(link->team, link->me, -EBADMSG, "not the record awaited");
-	memcpy(ret_word, message.value, sizeof(*ret_word));
+	do {
+		rc = next_message(link, view, &message);
+		if (rc <= 0)
+			return bench_stream_fail(link, rc < 0 ? rc : -ENODATA, "no message");
+		if (message.kind != LEAT_RECORD || message.value_len != BENCH_VALUE_LEN)
+			return bench_team_fail(link->team, link->me, -EBADMSG,
+					       "not the record awaited");
+		memcpy(ret_word, message.value, sizeof(*ret_word));
+		/* What was read in place counts only if it still stood there afterwards. */
+	} while (view && leat_view_valid(link->subscriber, &message) != 1);
 	return 0;
 }
 
@@ -70,7 +86,7 @@ static int send_word(struct bench_link *link, uint64_t word)
 }
 
 /* As at the floors, the clock is read while the record is on its way. */
-static int exchange_words(struct bench_link *link, struct bench_laps *laps)
+static int exchange_words(struct bench_link *link, bool view, struct bench_laps *laps)
 {
 	uint64_t start = bench_clock_ticks(), run_ns = link->team->env->run_ns;
 	uint64_t end = start + bench_clock_from_ns(run_ns), word, i;
@@ -82,7 +98,7 @@ static int exchange_words(struct bench_link *link, struct bench_laps *laps)
 		if (rc < 0)
 			return rc;
 		bench_hist_lap(laps, bench_clock_ticks());
-		rc = next_word(link, &word);
+		rc = next_word(link, view, &word);
 		if (rc < 0)
 			return rc;
 		if (word != i)
@@ -104,19 +120,19 @@ static int ping(struct bench_team *team, int me, const void *context)
 		rc = bench_stream_subscribe_to(&link, "back", setup->spin_ns);
 	if (rc == 0) {
 		bench_team_ready(team, me);
-		rc = exchange_words(&link, team->shared);
+		rc = exchange_words(&link, setup->view, team->shared);
 	}
 	bench_stream_close(&link);
 	return rc;
 }
 
-static int answer_words(struct bench_link *link)
+static int answer_words(struct bench_link *link, bool view)
 {
 	uint64_t word;
 	int rc;
 
 	for (;;) {
-		rc = next_word(link, &word);
+		rc = next_word(link, view, &word);
 		if (rc < 0 || word == last_word)
 			return rc;
 		rc = send_word(link, word);
@@ -138,7 +154,7 @@ static int pong(struct bench_team *team, int me, const void *context)
 		rc = bench_stream_subscribe_to(&link, "there", setup->spin_ns);
 	if (rc == 0) {
 		bench_team_ready(team, me);
-		rc = answer_words(&link);
+		rc = answer_words(&link, setup->view);
 	}
 	bench_stream_close(&link);
 	return rc;
@@ -151,12 +167,12 @@ static void memory_options(struct leat_stream_options *options)
 	options->ring_len = BENCH_STREAM_RING_LEN;
 }
 
-static int round_trip(struct bench_env *env, uint64_t spin_ns, struct bench_result *result)
+static int round_trip(struct bench_env *env, const struct round_trip *setup,
+		      struct bench_result *result)
 {
-	const struct round_trip setup = { .spin_ns = spin_ns };
 	const struct bench_member members[] = {
-		{ .run = ping, .context = &setup, .cpu = env->cpus[0] },
-		{ .run = pong, .context = &setup, .cpu = env->cpus[1] },
+		{ .run = ping, .context = setup, .cpu = env->cpus[0] },
+		{ .run = pong, .context = setup, .cpu = env->cpus[1] },
 	};
 	struct leat_stream_options options;
 	struct bench_team team;
@@ -181,12 +197,18 @@ static int round_trip(struct bench_env *env, uint64_t spin_ns, struct bench_resu
 
 int bench_leat_round_trip(struct bench_env *env, struct bench_result *result)
 {
-	return round_trip(env, LEAT_FOREVER, result);
+	return round_trip(env, &(struct round_trip){ .spin_ns = LEAT_FOREVER }, result);
+}
+
+int bench_leat_round_trip_view(struct bench_env *env, struct bench_result *result)
+{
+	return round_trip(env, &(struct round_trip){ .spin_ns = LEAT_FOREVER, .view = true },
+			  result);
 }
 
 int bench_leat_round_trip_sleep(struct bench_env *env, struct bench_result *result)
 {
-	return round_trip(env, 0, result);
+	return round_trip(env, &(struct round_trip){ .spin_ns = 0 }, result);
 }
 
 /* ---- rates ---- */

@@ -33,6 +33,13 @@ const struct bench_workload bench_table[] = {
 		.run = bench_leat_round_trip,
 	},
 	{
+		.name = "round-trip-view",
+		.title = "leat: the same, reading in place",
+		.kind = BENCH_LATENCY,
+		.floor = "ring",
+		.run = bench_leat_round_trip_view,
+	},
+	{
 		.name = "futex",
 		.title = "futex, there and back",
 		.kind = BENCH_LATENCY,
@@ -41,7 +48,7 @@ const struct bench_workload bench_table[] = {
 	},
 	{
 		.name = "round-trip-sleep",
-		.title = "leat: the same, sleeping in between",
+		.title = "leat: two streams, there and back, sleeping",
 		.kind = BENCH_LATENCY,
 		.floor = "futex",
 		.run = bench_leat_round_trip_sleep,
