@@ -84,6 +84,7 @@ SYS_TESTS += \
 	tests/sys_stopped_subscriber.sh \
 	tests/sys_sub_options.sh \
 	tests/sys_systemd_unit.sh \
+	tests/sys_systemd_user.sh \
 	tests/sys_tools_end.sh \
 	# end of SYS_TESTS
 
