@@ -120,7 +120,8 @@ void clock_source_update(struct clock_source *source)
 	}
 	/* The rate that the last interval had, and half of the error on top until the next one. */
 	rate = (uint64_t)(((unsigned __int128)(ns - source->ns_real) << 32) / elapsed);
-	source->mult = rate + (uint64_t)((((__int128)error << 32) / (int64_t)elapsed) / 2);
+	source->mult =
+		rate + (uint64_t)(((__int128)error * (INT64_C(1) << 32) / (int64_t)elapsed) / 2);
 	source->tsc_base = tsc;
 	source->ns_base = guess;
 	source->ns_real = ns;
