@@ -318,7 +318,7 @@ static void on_later(void *arg, const struct record_view *view)
 
 	ck_assert(ring_bed_check(view, &who, &number));
 	ck_assert_uint_eq(who, LATER);
-	/* Where the next drain takes up is a matter of the disk; from there on nothing is missing. */
+	/* Where the next drain takes up is a matter of the disk; from there on all is there. */
 	if (*any)
 		ck_assert_uint_eq(number, expected);
 	*any = true;

@@ -212,11 +212,11 @@ static void ring_bed_bury(struct ring_bed_drain *drain, uint64_t len, struct orp
 	drain->tombstone_bytes += len;
 }
 
-/* Nothing finished at pos: true when that has changed. */
-static bool ring_bed_resolve(struct ring_bed_drain *drain, uint64_t tail)
+/* Nothing finished at pos, says the word loaded there: true when that has changed. */
+static bool ring_bed_resolve(struct ring_bed_drain *drain, uint64_t word, uint64_t tail)
 {
 	struct ring *ring = drain->ring;
-	uint64_t word = ring_drain_word(ring, drain->pos), len;
+	uint64_t len;
 	struct layout_owner *owner;
 	int r;
 
@@ -230,8 +230,6 @@ static bool ring_bed_resolve(struct ring_bed_drain *drain, uint64_t tail)
 	len = record_span(record_word_len(word));
 	if (record_word_kind(word) != RECORD_RESERVED || len > tail - drain->pos ||
 	    record_word_owner(word) >= LAYOUT_PUBLISHER_SLOTS) {
-		if (ring_drain_word(ring, drain->pos) != word)
-			return true;
 		drain->damaged++;
 		return false;
 	}
@@ -276,16 +274,17 @@ static void ring_bed_reclaim(struct ring_bed_drain *drain)
 bool ring_bed_drain_pass(struct ring_bed_drain *drain)
 {
 	struct ring *ring = drain->ring;
-	uint64_t start = drain->pos, tail = ring_tail(ring);
+	uint64_t start = drain->pos, tail;
 	bool changed = false;
 
 	drain->waits = false;
-	while (drain->pos < tail) {
+	/* A hole that was buried may end at a later tail than the one before. */
+	while (drain->pos < (tail = ring_tail(ring))) {
 		uint64_t word = ring_drain_word(ring, drain->pos);
 		uint64_t span = ring_bed_unit(ring, drain->pos, word, tail);
 
 		if (span == 0) {
-			if (!ring_bed_resolve(drain, tail))
+			if (!ring_bed_resolve(drain, word, tail))
 				break;
 			changed = true;
 			continue;
