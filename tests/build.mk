@@ -69,6 +69,8 @@ CRASH_TESTS += \
 
 SYS_TESTS += \
 	tests/sys_bench.sh \
+	tests/sys_cli_disk.sh \
+	tests/sys_cli_pub.sh \
 	tests/sys_cli_usage.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \

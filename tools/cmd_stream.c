@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/state.h"
 #include "tools/table.h"
 #include "tools/tool.h"
 #include "tools/units.h"
@@ -310,16 +311,21 @@ static int print_json_info(const struct leat_stream_info *info)
 	return TOOL_OK;
 }
 
-static uint64_t kept(const struct leat_stream_info *info)
+/* Bytes that a stream keeps, by name; positions alone do not say, they jump at a recovery. */
+static const char *show_kept(const struct state *state, const char *name, char text[UNITS_TEXT_LEN])
 {
+	json_t *stream, *shard;
 	uint64_t sum = 0;
-	size_t i;
+	size_t i, k;
 
-	for (i = 0; i < info->n_shards; i++) {
-		if (info->shards[i].latest > info->shards[i].earliest)
-			sum += info->shards[i].latest - info->shards[i].earliest;
+	json_array_foreach(state->streams, i, stream) {
+		if (strcmp(state_text(stream, "name"), name) != 0)
+			continue;
+		json_array_foreach(json_object_get(stream, "shards"), k, shard)
+			sum += state_u64(shard, "kept_bytes");
+		return units_show_size(sum, text);
 	}
-	return sum;
+	return "-";
 }
 
 static void show_retention(const struct leat_stream_options *options, char *text, size_t size)
@@ -338,14 +344,14 @@ static void show_retention(const struct leat_stream_options *options, char *text
 					     : "");
 }
 
-static void print_list(struct leat_stream_info **list, int n)
+static void print_list(struct leat_stream_info **list, int n, const struct state *state)
 {
 	char ring[UNITS_TEXT_LEN], size[UNITS_TEXT_LEN], sync[UNITS_TEXT_LEN], retention[90];
 	const struct leat_stream_options *options;
 	struct table table;
 	int i;
 
-	table_init(&table, "", "NAME +SHARDS +RING RETENTION SYNC MODE OWNER GROUP +BYTES");
+	table_init(&table, "", "NAME +SHARDS +RING RETENTION SYNC MODE OWNER GROUP +KEPT");
 	for (i = 0; i < n; i++) {
 		options = &list[i]->options;
 		show_retention(options, retention, sizeof(retention));
@@ -357,10 +363,10 @@ static void print_list(struct leat_stream_info **list, int n)
 		table_cell(&table, "%04o", options->mode);
 		table_cell(&table, "%s", options->owner ? options->owner : "?");
 		table_cell(&table, "%s", options->group ? options->group : "?");
-		table_cell(&table, "%s", units_show_size(kept(list[i]), size));
+		table_cell(&table, "%s",
+			   options->memory ? "-" : show_kept(state, list[i]->name, size));
 	}
-	if (n > 0)
-		table_print(&table, stdout);
+	table_print(&table, stdout);
 	table_deinit(&table);
 }
 
@@ -432,6 +438,7 @@ static int parse_plain(int argc, char **argv, bool *ret_json)
 static int list(int argc, char **argv)
 {
 	cleanup_with(tool_close_bus) struct leat_bus *bus = NULL;
+	cleanup_with(state_free) struct state state = { 0 };
 	struct leat_stream_info **streams = NULL;
 	bool json = false;
 	int status, n, i;
@@ -447,8 +454,10 @@ static int list(int argc, char **argv)
 	if (n < 0)
 		return tool_bus_error(bus, n, "the list of streams");
 	status = TOOL_OK;
-	if (!json)
-		print_list(streams, n);
+	if (!json && n > 0 && state_take(bus, NULL, &state) == 0)
+		print_list(streams, n, &state);
+	else if (!json && n > 0)
+		status = TOOL_FAILED;
 	for (i = 0; json && i < n && status == TOOL_OK; i++)
 		status = print_json_info(streams[i]);
 	leat_stream_list_free(streams, n);
