@@ -5,6 +5,7 @@
 
 # Linked into every test program written in C.
 TEST_HELPER_SRCS += \
+	tests/daemon_bed.c \
 	tests/harness.c \
 	tests/party.c \
 	tests/persist_log.c \
@@ -21,9 +22,12 @@ UNIT_TESTS += \
 	tests/test_daemon_catalogue.c \
 	tests/test_daemon_config.c \
 	tests/test_daemon_directory.c \
+	tests/test_daemon_dispatch.c \
 	tests/test_daemon_drain.c \
+	tests/test_daemon_keeper.c \
 	tests/test_daemon_log.c \
 	tests/test_daemon_names.c \
+	tests/test_daemon_notify.c \
 	tests/test_daemon_options.c \
 	tests/test_daemon_permission.c \
 	tests/test_daemon_protocol.c \
@@ -53,6 +57,7 @@ UNIT_TESTS += \
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
 	tests/fuzz_segment.c \
+	tests/fuzz_ring.c \
 	# end of FUZZ_TESTS
 
 # .c or .sh from here on.
