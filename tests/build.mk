@@ -76,6 +76,7 @@ SYS_TESTS += \
 	tests/sys_bench.sh \
 	tests/sys_cli_disk.sh \
 	tests/sys_cli_pub.sh \
+	tests/sys_cli_stream.sh \
 	tests/sys_cli_usage.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \

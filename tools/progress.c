@@ -16,10 +16,14 @@ enum {
 
 void progress_init(struct progress *progress, const char *verb, uint64_t total, bool quiet)
 {
+	uint64_t now = tool_monotonic_ns();
+
+	/* What is done before the first bar is due needs none. */
 	*progress = (struct progress){
 		.verb = verb,
 		.total = total,
-		.start_ns = tool_monotonic_ns(),
+		.start_ns = now,
+		.shown_ns = now,
 		.on = total > 0 && !quiet && isatty(STDERR_FILENO),
 	};
 }
@@ -48,6 +52,7 @@ void progress_update(struct progress *progress, uint64_t done)
 	if (now - progress->shown_ns < PROGRESS_EVERY_MS * UINT64_C(1000000))
 		return;
 	progress->shown_ns = now;
+	progress->visible = true;
 	elapsed = now - progress->start_ns + 1;
 	part = done < progress->total ? (double)done / (double)progress->total : 1;
 	rate = (double)done * 1e9 / (double)elapsed;
@@ -62,11 +67,11 @@ void progress_update(struct progress *progress, uint64_t done)
 
 void progress_clear(struct progress *progress)
 {
-	if (!progress->on || progress->shown_ns == 0)
+	if (!progress->visible)
 		return;
 	fputs("\r\033[K", stderr);
 	fflush(stderr);
-	progress->shown_ns = 0;
+	progress->visible = false;
 }
 
 void progress_finish(struct progress *progress, uint64_t records, uint64_t bytes)

@@ -12,6 +12,7 @@ struct progress {
 	uint64_t start_ns;
 	uint64_t shown_ns;
 	bool on;
+	bool visible; /* there is a bar to wipe */
 };
 
 void progress_init(struct progress *progress, const char *verb, uint64_t total, bool quiet);
