@@ -99,13 +99,14 @@ static char *put_headers(char *at, const struct leat_record *record)
 static struct record_header *put_stamp(void *at, const struct encode_stamp *stamp, uint16_t key_len)
 {
 	struct record_header *header = at;
+	uint64_t who = stamp->publisher | (uint64_t)stamp->sequence << 32;
+	uint32_t lens = key_len;
 
+	/* Stored as wide as record_crc() reads them back: two narrow stores are not forwarded to
+	 * one wide load, which then waits for the cache line. */
 	header->timestamp_ns = stamp->timestamp_ns;
-	header->crc = 0;
-	header->key_len = key_len;
-	header->headers_len = 0;
-	header->publisher = stamp->publisher;
-	header->sequence = stamp->sequence;
+	memcpy((char *)at + offsetof(struct record_header, key_len), &lens, sizeof(lens));
+	memcpy((char *)at + offsetof(struct record_header, publisher), &who, sizeof(who));
 	return header;
 }
 
@@ -139,6 +140,7 @@ void encode_seal(const struct ring *ring, void *at, uint64_t pos, uint64_t word)
 {
 	struct record_header *header = at;
 
+	header->crc = 0;
 	if (ring->flags & GOVERN_F_CHECKSUM)
 		header->crc = record_crc(ring->crc_seed, pos, word, at);
 }

@@ -11,8 +11,9 @@
 #include "shm/wait.h"
 
 enum {
-	IDLE_SPINS = 16
-}; /* looks between two looks at the clock */
+	IDLE_GLANCES = 64, /* at one word, between two looks at everything */
+	IDLE_SPINS = 16,   /* looks at everything between two at the clock */
+};
 
 #define IDLE_SLICE_NS (2 * NS_PER_S)
 #define IDLE_CHECK_NS NS_PER_S
@@ -26,24 +27,35 @@ struct idle_sleep {
 	uint64_t slice_ns;
 };
 
-/* As subscribe_scan(); -EAGAIN when the time to poll is over. */
-static int spin(struct leat_subscriber *sub, struct leat_message *ret_message)
+/* False while a look at one word says that nothing has come; most streams have one shard. */
+static bool stirs(const struct leat_subscriber *sub)
 {
-	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + sub->options.spin_ns;
-	int i, r;
+	const struct subscribe_shard *shard = &sub->shards[0];
+
+	if (sub->n_shards > 1 || shard->on_disk || shard->seek || shard->pos >= shard->limit)
+		return true;
+	return ring_stirs(shard->ring, shard->pos);
+}
+
+/* As subscribe_scan(), polled for spin_ns; -EAGAIN when that time is over. */
+static int spin(struct leat_subscriber *sub, uint64_t spin_ns, struct leat_message *ret_message)
+{
+	uint64_t start = clock_now_ns(CLOCK_MONOTONIC);
+	int i, k, r;
 
 	do {
 		for (i = 0; i < IDLE_SPINS; i++) {
 			bool later = false;
 
-			cpu_relax();
+			for (k = 0; k < IDLE_GLANCES && !stirs(sub); k++)
+				cpu_relax();
 			r = subscribe_scan(sub, ret_message, &later);
 			if (r != -EAGAIN)
 				return r;
 			if (later)
 				return -EAGAIN;
 		}
-	} while (clock_now_ns(CLOCK_MONOTONIC) < end);
+	} while (clock_now_ns(CLOCK_MONOTONIC) - start < spin_ns);
 	return -EAGAIN;
 }
 
@@ -130,23 +142,29 @@ int idle_wait(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_mess
 {
 	struct deadline deadline = DEADLINE(timeout_ns);
 	struct idle_sleep sleep;
-	uint64_t left;
+	uint64_t left, spin_left = sub->options.spin_ns;
 	bool later;
 	int r;
 
-	if (timeout_ns > 0 && sub->options.spin_ns > 0) {
-		r = spin(sub, ret_message);
-		if (r != -EAGAIN)
-			return r;
-	}
 	for (;;) {
 		later = false;
 		left = deadline_left(&deadline);
+		if (left > 0 && spin_left > 0) {
+			r = spin(sub, min_u64(min_u64(spin_left, left), IDLE_CHECK_NS),
+				 ret_message);
+			if (r != -EAGAIN)
+				return r;
+			if (spin_left != UINT64_MAX)
+				spin_left -= min_u64(spin_left, IDLE_CHECK_NS);
+			left = deadline_left(&deadline);
+		}
 		if (left == 0 && !sub->helper)
 			return give_up(sub, -ETIMEDOUT);
 		r = check(sub);
 		if (r < 0)
 			return r;
+		if (left > 0 && spin_left > 0)
+			continue;
 		if (left == 0)
 			helper_clear(sub->helper);
 		announce(sub, &sleep);

@@ -12,14 +12,21 @@ uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *byte
 {
 	const char *p = bytes;
 	uint32_t len = RECORD_HEADER_LEN;
-	/* pos, word, timestamp_ns, publisher and sequence, key_len and headers_len and zeros: the
-	 * header's own checksum is left out, so what is covered of it is gathered first. Whole
-	 * 8-byte steps, because each step of the instruction costs the same. */
-	uint64_t head[5] = { pos, word };
+	uint64_t head[5], timestamp_ns, who;
+	uint32_t lens;
 
-	memcpy(&head[2], p + 8, 8);
-	memcpy(&head[3], p + 24, 8);
-	memcpy(&head[4], p + 20, 4);
+	/* The header's own checksum is left out, so what is covered of it is gathered first, in
+	 * whole 8-byte steps because each step of the instruction costs the same. Each field is
+	 * read as wide as it was written a moment ago, and head is written once: a wider read
+	 * would wait until the store has reached the cache. */
+	memcpy(&timestamp_ns, p + 8, 8);
+	memcpy(&who, p + 24, 8);
+	memcpy(&lens, p + 20, 4);
+	head[0] = pos;
+	head[1] = word;
+	head[2] = timestamp_ns;
+	head[3] = who;
+	head[4] = lens;
 	if (record_word_kind(word) == RECORD_COMMITTED)
 		len = record_word_len(word);
 	return crc32c_pair(seed, head, sizeof(head), p + RECORD_HEADER_LEN,

@@ -120,6 +120,15 @@ uint64_t ring_word_at(const struct ring *ring, uint64_t pos);
 int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *limit, void *buf,
 	      uint64_t cap, uint64_t *ret_len);
 
+/* For a poll loop: false while there is surely nothing new at pos, a position below the caller's
+ * cached limit. Orders nothing; ring_read() does. */
+static inline bool ring_stirs(const struct ring *ring, uint64_t pos)
+{
+	uint64_t word = load_relaxed((_Atomic uint64_t *)ring_at(ring, pos));
+
+	return word != 0 && record_word_kind(word) != RECORD_RESERVED;
+}
+
 /*
  * Zero-copy: the finished record at pos in place. The bytes may change under the caller until
  * ring_still_valid() has said that the position was not reclaimed while it used them.
