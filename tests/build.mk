@@ -30,9 +30,11 @@ UNIT_TESTS += \
 	tests/test_daemon_notify.c \
 	tests/test_daemon_options.c \
 	tests/test_daemon_permission.c \
+	tests/test_daemon_process.c \
 	tests/test_daemon_protocol.c \
 	tests/test_daemon_quantity.c \
 	tests/test_daemon_registry.c \
+	tests/test_daemon_retention.c \
 	tests/test_daemon_worker.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \
@@ -56,8 +58,9 @@ UNIT_TESTS += \
 
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
-	tests/fuzz_segment.c \
+	tests/fuzz_daemon_control.c \
 	tests/fuzz_ring.c \
+	tests/fuzz_segment.c \
 	# end of FUZZ_TESTS
 
 # .c or .sh from here on.

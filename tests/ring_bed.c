@@ -228,7 +228,8 @@ static bool ring_bed_resolve(struct ring_bed_drain *drain, uint64_t word, uint64
 		return r != ORPHAN_E_WAIT;
 	}
 	len = record_span(record_word_len(word));
-	if (record_word_kind(word) != RECORD_RESERVED || len > tail - drain->pos ||
+	if (record_word_kind(word) != RECORD_RESERVED ||
+	    record_word_len(word) < RECORD_HEADER_LEN || len > tail - drain->pos ||
 	    record_word_owner(word) >= LAYOUT_PUBLISHER_SLOTS) {
 		drain->damaged++;
 		return false;
