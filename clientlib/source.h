@@ -29,12 +29,6 @@ int source_ring_follow(struct leat_subscriber *sub, struct subscribe_shard *shar
  */
 int source_ring_check(struct leat_subscriber *sub, struct subscribe_shard *shard);
 
-/*
- * Asks for the segments from pos on. SOURCE_AGAIN: they are in shard->disk (maybe none).
- * SOURCE_LATER: the daemon is away. *ret_reason: why pos lies below the first one.
- */
-int source_disk_ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t pos,
-		    enum leat_gap *ret_reason);
 void source_disk_close(struct subscribe_disk *disk);
 
 /* Goes to the first record of the shard with timestamp ns or later, as far as the disk knows. */

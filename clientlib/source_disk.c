@@ -16,50 +16,21 @@ void source_disk_close(struct subscribe_disk *disk)
 	for (i = 0; i < disk->n_segments; i++)
 		reader_close(disk->segments[i].reader);
 	disk->n_segments = 0;
-	disk->n_gaps = 0;
 }
 
 /* ---- the daemon's reply ---- */
 
-static enum leat_gap reason_of(const char *word, enum leat_gap otherwise)
-{
-	if (!word)
-		return otherwise;
-	if (strcmp(word, "retention") == 0)
-		return LEAT_GAP_RETENTION;
-	if (strcmp(word, "damage") == 0)
-		return LEAT_GAP_DAMAGE;
-	return strcmp(word, "jump") == 0 ? LEAT_GAP_JUMP : otherwise;
-}
-
-static void take_gaps(struct subscribe_disk *disk, const json_t *array)
-{
-	size_t i;
-
-	for (i = 0; i < json_array_size(array) && disk->n_gaps < SUBSCRIBE_GAPS; i++) {
-		const json_t *gap = json_array_get(array, i);
-		json_int_t from = json_integer_value(json_array_get(gap, 0));
-		json_int_t to = json_integer_value(json_array_get(gap, 1));
-
-		if (from < 0 || to <= from || (uint64_t)to >= LAYOUT_POS_END ||
-		    to % RECORD_ALIGN != 0)
-			continue;
-		disk->gaps[disk->n_gaps].from = (uint64_t)from;
-		disk->gaps[disk->n_gaps].to = (uint64_t)to;
-		disk->gaps[disk->n_gaps++].reason =
-			reason_of(json_string_value(json_array_get(gap, 2)), LEAT_GAP_DAMAGE);
-	}
-}
-
 /* The file is the segment that the daemon said, of this very shard. */
 static bool is_as_said(const struct subscribe_shard *shard, const struct reader *reader,
-		       uint64_t base, uint64_t end)
+		       uint64_t base, uint64_t end, bool bare)
 {
 	const struct format_segment *header = reader_header(reader);
 
-	return header->base == base && header->shard == shard->shard &&
-	       memcmp(header->stream_uuid, shard->ring->stream_uuid, 16) == 0 &&
-	       (end == 0 || (end >= base && end < LAYOUT_POS_END && end % RECORD_ALIGN == 0));
+	if (end != 0 && (end < base || end >= LAYOUT_POS_END || end % RECORD_ALIGN != 0))
+		return false;
+	return bare || (header->base == base && header->shard == shard->shard &&
+			header->prev_end <= base && header->prev_end % RECORD_ALIGN == 0 &&
+			memcmp(header->stream_uuid, shard->ring->stream_uuid, 16) == 0);
 }
 
 static int take_segment(struct subscribe_shard *shard, const json_t *object, int *fd)
@@ -67,16 +38,23 @@ static int take_segment(struct subscribe_shard *shard, const json_t *object, int
 	struct subscribe_disk *disk = &shard->disk;
 	struct reader *reader;
 	uint64_t base, end = 0;
+	bool bare;
 	int r;
 
 	if (*fd < 0 || !control_get_u64(object, "base", &base))
 		return -EBADMSG;
 	(void)control_get_u64(object, "end", &end);
 	r = reader_open(*fd, &reader);
+	/* A damaged header does not take the records behind it along. */
+	bare = r == -EBADMSG;
+	if (bare)
+		r = reader_open_bare(*fd, base,
+				     shard->ring->flags & GOVERN_F_CHECKSUM ? FORMAT_F_CHECKSUM : 0,
+				     shard->ring->crc_seed, &reader);
 	if (r < 0)
 		return r;
 	*fd = -1;
-	if (!is_as_said(shard, reader, base, end)) {
+	if (!is_as_said(shard, reader, base, end, bare)) {
 		reader_close(reader);
 		return -EBADMSG;
 	}
@@ -95,7 +73,6 @@ static int take_reply(struct leat_subscriber *sub, struct subscribe_shard *shard
 	int r;
 
 	source_disk_close(disk);
-	take_gaps(disk, json_object_get(reply->object, "gaps"));
 	for (i = 0; i < json_array_size(array) && i < SUBSCRIBE_SEGMENTS && i < reply->n_fds; i++) {
 		r = take_segment(shard, json_array_get(array, i), &reply->fds[i]);
 		if (r == -EBADMSG && i > 0)
@@ -115,11 +92,10 @@ static int take_reply(struct leat_subscriber *sub, struct subscribe_shard *shard
 }
 
 static int ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t pos,
-	       struct deadline *deadline, enum leat_gap *ret_reason)
+	       struct deadline *deadline, uint64_t *ret_earliest)
 {
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	cleanup_with(control_decref) json_t *request = NULL;
-	uint64_t earliest = 0;
 	int r;
 
 	request = json_pack("{s:s, s:s, s:I, s:I}", "op", "segments", "stream", sub->stream,
@@ -135,22 +111,11 @@ static int ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint6
 		sub->failure = sub->detail.text;
 		return r;
 	}
-	(void)control_get_u64(reply.object, "earliest", &earliest);
-	*ret_reason = reason_of(control_get_string(reply.object, "reason"),
-				pos < earliest ? LEAT_GAP_RETENTION : LEAT_GAP_JUMP);
+	*ret_earliest = 0;
+	(void)control_get_u64(reply.object, "earliest", ret_earliest);
 	r = take_reply(sub, shard, &reply);
 	control_reply_deinit(&reply);
 	return r;
-}
-
-int source_disk_ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t pos,
-		    enum leat_gap *ret_reason)
-{
-	struct deadline deadline = DEADLINE(SOURCE_REQUEST_NS);
-
-	if (clock_now_ns(CLOCK_MONOTONIC) < shard->later_ns)
-		return SOURCE_LATER;
-	return ask(sub, shard, pos, &deadline, ret_reason);
 }
 
 /* ---- reading ---- */
@@ -168,46 +133,40 @@ static int find_segment(const struct subscribe_disk *disk, uint64_t pos)
 	return -1;
 }
 
-/* Nothing on disk from pos up to `to`: as far as the ring does not have it. */
-static int missing(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t to,
-		   enum leat_gap reason)
-{
-	struct subscribe_disk *disk = &shard->disk;
-	unsigned int i;
-
-	for (i = 0; i < disk->n_gaps; i++) {
-		if (shard->pos >= disk->gaps[i].from && shard->pos < disk->gaps[i].to) {
-			reason = disk->gaps[i].reason;
-			to = min_u64(to, disk->gaps[i].to);
-		}
-	}
-	return subscribe_gap(sub, shard, to, reason);
-}
-
 /* No segment at hand has pos: asks for more, and finds out about gaps. SOURCE_*. */
 static int find_more(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
 	struct subscribe_disk *disk = &shard->disk;
-	uint64_t oldest = ring_reclaimed(subscribe_newest(shard)), to = oldest;
-	enum leat_gap reason = LEAT_GAP_JUMP;
-	unsigned int i;
+	struct deadline deadline = DEADLINE(SOURCE_REQUEST_NS);
+	uint64_t to = ring_reclaimed(subscribe_newest(shard)), earliest, prev_end;
+	enum leat_gap reason = LEAT_GAP_RETENTION;
 	int r;
 
 	/* What is not written yet is nowhere on disk. */
-	if (shard->pos >= ring_written(subscribe_newest(shard)))
+	if (shard->pos >= ring_written(subscribe_newest(shard)) ||
+	    clock_now_ns(CLOCK_MONOTONIC) < shard->later_ns)
 		return SOURCE_LATER;
-	r = source_disk_ask(sub, shard, shard->pos, &reason);
-	if (r != SOURCE_AGAIN)
+	r = ask(sub, shard, shard->pos, &deadline, &earliest);
+	if (r != SOURCE_AGAIN || find_segment(disk, shard->pos) >= 0)
 		return r;
-	if (find_segment(disk, shard->pos) >= 0)
-		return SOURCE_AGAIN;
-	for (i = 0; i < disk->n_segments; i++) {
-		if (disk->segments[i].base > shard->pos) {
-			to = min_u64(oldest, disk->segments[i].base);
-			break;
-		}
+	/* A daemon that comes up or goes down has none to show: no reason to believe a loss. */
+	if (disk->n_segments == 0 && earliest <= shard->pos) {
+		shard->later_ns = clock_now_ns(CLOCK_MONOTONIC) + SOURCE_LATER_NS;
+		return SOURCE_LATER;
 	}
-	return to > shard->pos ? missing(sub, shard, to, reason) : SOURCE_LATER;
+	/* Whatever stood below the first one's predecessor's end has been deleted; between the two
+	 * positions were never used. The ring may have the rest. */
+	if (disk->n_segments > 0 && disk->segments[0].base > shard->pos) {
+		prev_end = reader_header(disk->segments[0].reader)->prev_end;
+		to = min_u64(to, disk->segments[0].base);
+		if (shard->pos < prev_end)
+			to = min_u64(to, prev_end);
+		else
+			reason = LEAT_GAP_JUMP;
+	} else {
+		to = min_u64(to, align_up(min_u64(earliest, LAYOUT_POS_END), RECORD_ALIGN));
+	}
+	return subscribe_gap(sub, shard, to, reason);
 }
 
 /* The record at pos does not validate: maybe the file ends there by now, else it is damaged. */
@@ -360,13 +319,12 @@ static int seek_in_segments(struct leat_subscriber *sub, struct subscribe_shard 
 int source_disk_seek_time(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t ns,
 			  struct deadline *deadline)
 {
-	uint64_t pos = shard->pos, before;
-	enum leat_gap reason;
+	uint64_t pos = shard->pos, before, earliest;
 	int r;
 
 	do {
 		before = pos;
-		r = ask(sub, shard, pos, deadline, &reason);
+		r = ask(sub, shard, pos, deadline, &earliest);
 		if (r == SOURCE_LATER) {
 			sub->failure = sub->detail.text;
 			return -ENOTCONN;

@@ -19,7 +19,6 @@ struct helper;
 
 enum {
 	SUBSCRIBE_SEGMENTS = 8, /* the daemon gives at most so many at once */
-	SUBSCRIBE_GAPS = 32,    /* known gaps of them */
 };
 
 /* What a source found. */
@@ -39,13 +38,7 @@ struct subscribe_disk {
 		uint64_t base;
 		uint64_t end; /* 0: it is being written */
 	} segments[SUBSCRIBE_SEGMENTS];
-	struct {
-		uint64_t from;
-		uint64_t to;
-		enum leat_gap reason;
-	} gaps[SUBSCRIBE_GAPS];
 	unsigned int n_segments;
-	unsigned int n_gaps;
 	uint64_t asked_pos; /* where the record did not validate, and segments were asked for */
 };
 
