@@ -185,7 +185,7 @@ static bool shard_resync(struct shard *shard, uint64_t tail)
 	return true;
 }
 
-/* `word`, as loaded once at pos, is nothing finished and valid. Returns true when that has changed. */
+/* `word`, loaded once at pos, is nothing finished and valid. Returns true when that has changed. */
 static bool shard_resolve(struct shard *shard, uint64_t word, uint64_t tail, uint64_t now_ns)
 {
 	struct ring *ring = shard->cur.ring;
