@@ -157,24 +157,34 @@ static void shard_adopt_succession(struct shard *shard)
 		ring_set_state(ring, GOVERN_OPEN, 0);
 }
 
-/* Where draining goes on in rings that survived: at the end of what is in the segments. */
+/*
+ * Where draining goes on in rings that survived: at the end of what is in the segments, or where
+ * of several writes under way an earlier one did not get there; the ring still has it. A hole
+ * below `written` is damage and stays what it is.
+ */
 static uint64_t shard_adopted_pos(const struct shard *shard, const struct store_recovered *found)
 {
 	const struct ring *ring = shard->cur.ring;
 	uint64_t oldest = ring_reclaimed(shard->old.ring ? shard->old.ring : ring);
-	uint64_t written = ring_written(ring);
+	uint64_t written = ring_written(ring), end = found->end;
 
 	if (!shard->store)
 		return max_u64(written, oldest);
-	if (found->end < oldest) {
+	for (size_t i = 0; i < found->n_ranges; i++) {
+		const struct recover_range *range = &found->ranges[i];
+
+		if (range->kind == RECOVER_DAMAGE && range->from >= max_u64(written, oldest))
+			end = min_u64(end, range->from);
+	}
+	if (end < oldest) {
 		log_error("stream %s shard %u: positions %" PRIu64 " to %" PRIu64
 			  " were written and are not in the segments any more",
-			  shard->stream, shard->shard, found->end, oldest);
+			  shard->stream, shard->shard, end, oldest);
 		return oldest;
 	}
-	if (found->end > ring_tail(ring))
+	if (end > ring_tail(ring))
 		return max_u64(written, oldest);
-	return found->end;
+	return end;
 }
 
 /* ---- making and freeing ---- */
