@@ -143,6 +143,7 @@ void harness_reap_ok(pid_t pid, double seconds, const char *who)
 
 void harness_kill(pid_t pid)
 {
+	must(pid > 0, "no process to kill");
 	must(kill(pid, SIGKILL) == 0, "kill %d: %s", (int)pid, strerror(errno));
 	harness_reap(pid, 10);
 }
@@ -261,6 +262,7 @@ static void start_daemon(struct harness_bus *bus)
 {
 	char path[640], runtime[112], data[112], log[112], points[112];
 	const char *words[] = { "leatd", "--runtime", runtime, "--data", data, NULL, NULL };
+	pid_t pid;
 
 	snprintf(path, sizeof(path), "%s/%sleatd", build,
 		 bus->flags & HARNESS_TESTPOINTS ? "tests/" : "");
@@ -271,9 +273,10 @@ static void start_daemon(struct harness_bus *bus)
 	if (bus->flags & HARNESS_KEEP)
 		words[5] = "--keep";
 	fflush(NULL);
-	bus->pid = fork();
-	must(bus->pid >= 0, "fork: %s", strerror(errno));
-	if (bus->pid == 0) {
+	/* The bus may lie in memory that the child shares. */
+	pid = fork();
+	must(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -285,6 +288,7 @@ static void start_daemon(struct harness_bus *bus)
 		fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
 		_exit(127);
 	}
+	bus->pid = pid;
 	must(harness_until(bus_answers, bus, 20), "leatd is not ready after 20 s, see %s", log);
 }
 
@@ -318,6 +322,7 @@ void harness_bus_stop(struct harness_bus *bus)
 	pid_t pid = bus->pid;
 
 	bus->pid = 0;
+	must(pid > 0, "the bus has no daemon");
 	must(kill(pid, SIGTERM) == 0, "kill: %s", strerror(errno));
 	harness_reap_ok(pid, 20, "leatd");
 }

@@ -104,7 +104,7 @@ spawn()
 finish()
 {
 	until_true "$2" is_gone "$1" || fail "process $1 did not end within $2 s: $(process_name "$1")"
-	wait "$1"
+	wait "$1" 2>/dev/null
 }
 
 process_name()
@@ -128,8 +128,11 @@ end_started()
 	for pid in "${started[@]}"; do
 		is_gone "$pid" || mapfile -t -O "${#all[@]}" all < <(with_descendants "$pid")
 	done
-	[ "${#all[@]}" -eq 0 ] || kill -KILL "${all[@]}" 2>/dev/null
-	wait
+	# Without the shell's own words about who was killed.
+	{
+		[ "${#all[@]}" -eq 0 ] || kill -KILL "${all[@]}"
+		wait
+	} 2>/dev/null
 	rm -rf "$dir"
 }
 

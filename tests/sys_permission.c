@@ -365,17 +365,18 @@ static void allowed(const struct harness_user *user, const char *const *words)
 START_TEST(who_may_not_is_told_which_stream_and_what_is_needed)
 {
 	start();
-	refused(&stranger, "guarded", "read",
+	refused(&stranger, "guarded", "subscribe",
 		(const char *[]){ "leat", "sub", "guarded", "-o", "earliest", "-e", NULL });
-	refused(&stranger, "guarded", "write",
+	refused(&stranger, "guarded", "publish",
 		(const char *[]){ "leat", "pub", "guarded", "/proc/self/comm", NULL });
-	refused(&member, "guarded", "write",
+	refused(&member, "guarded", "publish",
 		(const char *[]){ "leat", "pub", "guarded", "/proc/self/comm", NULL });
 	refused(&member, "guarded", "own",
 		(const char *[]){ "leat", "stream", "rm", "guarded", NULL });
 	refused(&member, "guarded", "own",
 		(const char *[]){ "leat", "stream", "set", "guarded", "mode=0666", NULL });
-	refused(&member, "dropbox", "read", (const char *[]){ "leat", "replay", "dropbox", NULL });
+	refused(&member, "dropbox", "subscribe",
+		(const char *[]){ "leat", "replay", "dropbox", NULL });
 	check_untouched();
 }
 END_TEST
@@ -391,22 +392,22 @@ START_TEST(owner_group_and_mode_work_as_a_files)
 	start();
 	allowed(&owner, sub);
 	allowed(&member, sub);
-	refused(&stranger, "guarded", "read", sub);
+	refused(&stranger, "guarded", "subscribe", sub);
 	allowed(&owner, pub);
 	allowed(&member, pub);
-	refused(&stranger, "dropbox", "write", pub);
+	refused(&stranger, "dropbox", "publish", pub);
 	allowed(&owner, sub_dropbox);
-	refused(&member, "dropbox", "read", sub_dropbox);
+	refused(&member, "dropbox", "subscribe", sub_dropbox);
 	/* The owner opens it to everybody, and closes it again. */
 	allowed(&owner, (const char *[]){ "leat", "stream", "set", "guarded", "mode=0644", NULL });
 	allowed(&stranger, sub);
 	allowed(&owner, (const char *[]){ "leat", "stream", "set", "guarded", "mode=0600", NULL });
-	refused(&stranger, "guarded", "read", sub);
-	refused(&member, "guarded", "read", sub);
+	refused(&stranger, "guarded", "subscribe", sub);
+	refused(&member, "guarded", "subscribe", sub);
 	/* A stranger's own stream is the stranger's. */
 	allowed(&stranger,
 		(const char *[]){ "leat", "stream", "create", "mine", "--ring", "64K", NULL });
-	refused(&owner, "mine", "read",
+	refused(&owner, "mine", "subscribe",
 		(const char *[]){ "leat", "sub", "mine", "-o", "earliest", "-e", NULL });
 	allowed(&stranger, (const char *[]){ "leat", "stream", "rm", "mine", NULL });
 	check_untouched();

@@ -117,6 +117,7 @@ overtaken()
 	kill -STOP "$spawned"
 	until_true 5 state_is "$spawned" T || fail 'SIGSTOP'
 	lines 20 | leat pub events
+	until_true 20 kept_is_at_most $((mib + 262144)) || fail 'nothing is deleted'
 	kill -CONT "$spawned"
 	until_true 20 ends_as_input || fail 'the subscriber does not catch up'
 	has_text "$dir/live.err" 'gap: stream events shard 0 .*(retention)' ||

@@ -79,7 +79,7 @@ starts_at_time()
 	# The very nanosecond of a record finds it, not the one before.
 	leat sub numbers -o earliest -e -f '%N %s\n' >"$dir/all"
 	ns=$(awk '$2 == 2500 { print $1 }' "$dir/all")
-	from=$(awk -v ns="$ns" '$1 >= ns { print $2; exit }' "$dir/all")
+	from=$(awk -v ns="$ns" '$1 "" >= ns "" { print $2; exit }' "$dir/all")
 	equal "$(leat sub numbers -o "@$ns" -c 1)" "$from" 'the record of a nanosecond'
 	equal "$(leat sub numbers -o @0 -c 1)" 1 'the first record after 1970'
 	equal "$(leat sub numbers -o @4102444800000 -e)" '' 'what comes after the year 2100'
@@ -176,7 +176,7 @@ wrong_use()
 	refused 2 leat sub numbers --nonsense
 	refused 1 leat sub nothing -e
 	has_text "$dir/refused" nothing || fail "the stream is not named"
-	has_text "$dir/refused" numbers || fail "what there is instead is not named"
+	has_text "$dir/refused" numbers || fail "what there is instead is not in: $(cat "$dir/refused")"
 	bus_stop
 }
 

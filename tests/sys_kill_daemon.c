@@ -73,7 +73,7 @@ END_TEST
 /* Publishes numbered records of 100 bytes until it would have to wait; returns the next number. */
 static uint64_t publish_until_full(struct leat_publisher *publisher, uint64_t number)
 {
-	struct content content[8] = { 0 };
+	struct content content[16] = { { 0 } };
 	struct leat_record record = { .value = content, .value_len = 100, .shard = 0 };
 	uint64_t n = 0;
 	int r;
@@ -118,13 +118,14 @@ static int publish_one_blocking(void *arg)
 	struct waiting *waiting = arg;
 	struct leat_bus *bus = harness_connect(waiting->bus);
 	struct leat_publisher *publisher = harness_publisher(bus, "alone");
-	struct content content[8] = { { .number = waiting->number } };
+	struct content content[16] = { { 0 } };
 	struct leat_record record = { .value = content, .value_len = 100, .shard = 0 };
 	int r;
 
 	store_release(&waiting->begun, 1);
 	while (load_acquire(&waiting->begun) != 2)
 		pause_briefly();
+	content->number = waiting->number;
 	r = leat_publish(publisher, &record, NULL);
 	must(r == 0, "the waiting publisher: %s", leat_publisher_detail(publisher));
 	store_release(&waiting->done, 1);
@@ -262,8 +263,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("sys_daemon_killed");
-	TCase *tcase = tcase_create("daemon_killed");
+	Suite *suite = suite_create("sys_kill_daemon");
+	TCase *tcase = tcase_create("kill_daemon");
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase,
