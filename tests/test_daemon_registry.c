@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "daemon/registry.h"
+#include "tests/daemon_bed.h"
 
 static struct registry registry;
 static const struct options options = { .n_shards = 2, .ring_len = 65536 };
@@ -148,6 +149,8 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
+	if (!daemon_bed_is_possible())
+		return 77;
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_name_is_found_from_the_beginning_of_its_making);
