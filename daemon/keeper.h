@@ -9,8 +9,8 @@
 
 /*
  * Runs until the child has stopped cleanly or cannot be started; returns the exit status. argv is
- * the child's, argv[0] included, NULL at the end. runtime: the directory of the notify socket and of
- * the keeper's lock file; it exists.
+ * the child's, argv[0] included, NULL at the end. runtime: the directory of the notify socket and
+ * of the keeper's lock file; it exists.
  */
 int keeper_run(const char *runtime, char *const argv[]);
 

@@ -49,7 +49,8 @@ bool process_has_peer_pidfd(void);
 
 /*
  * The living process of this pid and start time, for one more user: process_put(). socket: a
- * connection of that process, -1 = there is none. -ESRCH when it is dead or another one has its pid.
+ * connection of that process, -1 = there is none. -ESRCH when it is dead or another one has its
+ * pid.
  */
 int process_get(struct server *server, int socket, pid_t pid, uint64_t start_time,
 		struct process **ret_process);

@@ -89,7 +89,7 @@ void registry_set_live(struct registry *registry, struct registry_stream *stream
 void registry_set_removing(struct registry *registry, struct registry_stream *stream);
 /* From now on its name is free. The stream itself is the caller's: registry_stream_free(). */
 void registry_remove(struct registry *registry, struct registry_stream *stream);
-/* Its shards must be gone, and it must have been removed. Waits for a grace period: not inside of a read-side section. */
+/* Its shards must be gone, and it must have been removed. Waits for a grace period. */
 struct registry_stream *registry_stream_free(struct registry_stream *stream);
 
 /* Any state. */

@@ -40,7 +40,7 @@ void session_end_all(struct server *server);
 void session_begin_job(struct session *session);
 void session_end_job(struct session *session);
 
-/* The process at the other end, for publishing. -EPERM with a sentence when there is none to see. */
+/* The process at the other end, for publishing. -EPERM with a sentence when none can be seen. */
 int session_process(struct session *session, struct process **ret_process, char *detail,
 		    size_t detail_len);
 
