@@ -66,6 +66,7 @@ FUZZ_TESTS += \
 # .c or .sh from here on.
 STRESS_TESTS += \
 	tests/stress_publisher_killed.c \
+	tests/stress_ring.c \
 	# end of STRESS_TESTS
 
 CRASH_TESTS += \
@@ -83,6 +84,7 @@ SYS_TESTS += \
 	tests/sys_cli_usage.sh \
 	tests/sys_client_publish.c \
 	tests/sys_client_subscribe.c \
+	tests/sys_control_flood.c \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \
 	tests/sys_no_system_call.c \

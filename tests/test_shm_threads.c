@@ -107,7 +107,7 @@ struct reader {
 	bool slow;
 	uint64_t pos;
 	uint64_t next[N_PUBLISHERS];
-	bool gap; /* a lap lies before the next record */
+	bool gap[N_PUBLISHERS]; /* a lap lies before its next record */
 	uint64_t limit;
 	char buf[8192];
 };
@@ -131,10 +131,11 @@ static void take_run(struct reader *reader, uint64_t len)
 			 (unsigned long long)view.pos);
 		bed_must(number >= reader->next[who], "record %llu of %llu comes twice",
 			 (unsigned long long)number, (unsigned long long)who);
-		bed_must(reader->gap || number == reader->next[who],
+		bed_must(reader->gap[who] || number == reader->next[who],
 			 "record %llu of %llu is missing", (unsigned long long)reader->next[who],
 			 (unsigned long long)who);
 		reader->next[who] = number + 1;
+		reader->gap[who] = false;
 		fetch_add_relaxed(&read_up, 1);
 	}
 }
@@ -144,7 +145,7 @@ static void after_lap(struct reader *reader)
 {
 	fetch_add_relaxed(&laps, 1);
 	reader->pos = ring_reclaimed(bed.daemon);
-	reader->gap = true;
+	memset(reader->gap, true, sizeof(reader->gap));
 }
 
 static void wait_for_records(struct reader *reader)
