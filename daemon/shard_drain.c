@@ -125,6 +125,8 @@ static void shard_bury(struct shard *shard, uint64_t len, enum record_kind kind,
 
 	len = min_u64(len, SHARD_BURY_MAX);
 	orphan_bury(ring, shard->pos, (uint32_t)len, kind, dead, clock_ns(ring->govern), !damaged);
+	/* Records behind it may be committed already; who came for them went back to sleep. */
+	ring_wake_subscribers(ring);
 	shard_count(damaged ? &counters->damaged : &counters->tombstones, 1);
 	shard_count(damaged ? &counters->damaged_bytes : &counters->tombstone_bytes, len);
 	if (damaged)
