@@ -4,15 +4,18 @@
  * steadily and a subscriber measures how long each of its records takes.
  *
  * No record may take longer than 10 ms. A machine with few processors now and then takes one away
- * for that long by itself; the limit is not loosened for that, the round is repeated instead: one
- * of ROUNDS must be clean. A fault that holds up one death in a hundred shows in every round.
+ * for that long by itself. The limit is not loosened for that: where it is allowed, everybody runs
+ * before the machine's other programs, and a round with a stall is repeated: one of
+ * ROUNDS must be clean. A fault that holds up one death in a hundred shows in every round.
  */
 /* TEST_TIMEOUT=240 */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -296,10 +299,23 @@ static uint64_t play_round(struct team *team, uint64_t *seed)
 	return load_acquire(&team->n_stalls);
 }
 
+/* Keeps what else the machine does out of what is measured; the daemon and all others inherit it.
+ * Containers often allow neither. */
+static void go_before_others(void)
+{
+	struct sched_param param = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR, &param) == 0)
+		return;
+	if (setpriority(PRIO_PROCESS, 0, -20) < 0)
+		printf("no priority here: the rest of the machine is measured as well\n");
+}
+
 START_TEST(no_subscriber_stalls_for_10_ms_while_publishers_are_killed)
 {
 	uint64_t seed = harness_seed();
 
+	go_before_others();
 	for (int round = 0; round < ROUNDS; round++) {
 		struct team *team = harness_shared(sizeof(*team));
 
@@ -310,6 +326,96 @@ START_TEST(no_subscriber_stalls_for_10_ms_while_publishers_are_killed)
 }
 END_TEST
 
+/* ---- one death at a time ---- */
+
+struct claimer {
+	struct harness_bus *bus;
+	_Atomic int has_claim;
+};
+
+static int claim_and_wait(void *arg)
+{
+	struct claimer *claimer = arg;
+	struct leat_publisher *publisher = harness_publisher(harness_connect(claimer->bus), "one");
+	struct leat_record record = { .value_len = 100 };
+	struct leat_claim claim;
+
+	must(leat_reserve(publisher, &record, &claim) == 0, "reserve");
+	store_release(&claimer->has_claim, 1);
+	for (;;)
+		pause();
+}
+
+static uint64_t die_once(struct claimer *claimer, struct leat_publisher *publisher,
+			 struct leat_subscriber *subscriber)
+{
+	struct leat_record record = { .value = "behind", .value_len = 6 };
+	struct leat_message message;
+	uint64_t begin;
+	pid_t pid;
+
+	store_release(&claimer->has_claim, 0);
+	pid = harness_fork(claim_and_wait, claimer);
+	must(harness_until(has_begun, &claimer->has_claim, 10), "the claimer does not begin");
+	ck_assert_int_eq(leat_publish(publisher, &record, NULL), 0);
+	/* Nothing can be had yet; whoever looks goes to sleep. */
+	ck_assert_int_eq(leat_next(subscriber, 1000000, &message), -ETIMEDOUT);
+	begin = harness_now_ns();
+	must(kill(pid, SIGKILL) == 0, "kill: %s", strerror(errno));
+	ck_assert_int_eq(leat_next(subscriber, 10000000000u, &message), 1);
+	begin = harness_now_ns() - begin;
+	harness_reap(pid, 10);
+	return begin;
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static bool nine_of_ten_are_short(struct claimer *claimer, struct leat_publisher *publisher,
+				  struct leat_subscriber *subscriber)
+{
+	uint64_t took[N_KILLS];
+
+	for (unsigned i = 0; i < N_KILLS; i++)
+		took[i] = die_once(claimer, publisher, subscriber);
+	qsort(took, N_KILLS, sizeof(took[0]), compare_u64);
+	printf("from kill -9 to the record behind: median %.3f ms, 9 of 10 within %.3f ms, longest "
+	       "%.3f ms\n",
+	       (double)took[N_KILLS / 2] / 1e6, (double)took[N_KILLS * 9 / 10] / 1e6,
+	       (double)took[N_KILLS - 1] / 1e6);
+	fflush(stdout);
+	return took[N_KILLS * 9 / 10] < STALL_NS / 2;
+}
+
+START_TEST(who_sleeps_behind_a_claim_wakes_when_its_publisher_dies)
+{
+	struct claimer *claimer = harness_shared(sizeof(*claimer));
+	struct leat_subscriber *subscriber;
+	struct leat_publisher *publisher;
+	struct leat_bus *handle;
+	struct harness_bus bus;
+	int round = 0;
+
+	go_before_others();
+	harness_bus_start(&bus, 0);
+	handle = harness_connect(&bus);
+	harness_stream(handle, "one", 1, 1 << 20, NULL);
+	publisher = harness_publisher(handle, "one");
+	subscriber = harness_subscriber(handle, "one");
+	claimer->bus = &bus;
+	while (!nine_of_ten_are_short(claimer, publisher, subscriber))
+		must(++round < ROUNDS, "in each of %d rounds it took too long", ROUNDS);
+	leat_subscriber_close(subscriber);
+	leat_publisher_close(publisher);
+	leat_close(handle);
+	harness_bus_stop(&bus);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stress_publisher_killed");
@@ -317,6 +423,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 200);
 	tcase_add_test(tcase, no_subscriber_stalls_for_10_ms_while_publishers_are_killed);
+	tcase_add_test(tcase, who_sleeps_behind_a_claim_wakes_when_its_publisher_dies);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);
 }
