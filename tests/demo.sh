@@ -13,7 +13,8 @@ n_shards=4
 ring_kib=1024
 limit=40 # seconds for any step
 
-build=${LEAT_BUILD-$PWD/build/release}
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+build=${LEAT_BUILD-$root/build/release}
 leat=$build/leat
 export LEAT_BUS=
 unset NOTIFY_SOCKET
@@ -179,10 +180,9 @@ stop_bus()
 	keeper=
 }
 
-has_other_daemon()
+answers_again()
 {
-	new_daemon=$(daemon_pid)
-	[ -n "$new_daemon" ] && [ "$new_daemon" != "$old_daemon" ]
+	is_gone "$old_daemon" && "$leat" stream ls >/dev/null 2>&1
 }
 
 # ---- publishing and following -----------------------------------------------------
@@ -229,13 +229,12 @@ kill_daemon()
 {
 	local begin
 	until_true is_half_way || die 'nothing reaches the live subscribers'
-	old_daemon=$(daemon_pid)
-	n_before=$(count "$dir/live.0")
 	begin=$(now_ms)
 	kill -KILL "$old_daemon"
 	: >"$dir/killed"
-	until_true has_other_daemon || die 'the daemon does not come back'
+	until_true answers_again || die 'the daemon does not come back'
 	away_ms=$(($(now_ms) - begin))
+	new_daemon=$(daemon_pid)
 }
 
 # ---- proof ------------------------------------------------------------------------
@@ -278,11 +277,12 @@ latencies()
 	"$leat" bench --quick --runs 3 --dir "$dir" \
 		--only ring,round-trip,append-sync,ack-durable,ring-rate,rate \
 		>"$dir/bench" 2>"$dir/bench.err" || die "leat bench failed: $(cat "$dir/bench.err")"
-	sed 's/^/  /' "$dir/bench"
+	sed 's/^/  /; s/ *$//' "$dir/bench"
 }
 
 next_steps()
 {
+	local here=${build/#"$PWD"\//}
 	cat <<-END
 
 	Where to go next
@@ -290,11 +290,11 @@ next_steps()
 	  man tools/leat.1 daemon/leatd.8 clientlib/man/leat.3
 	  make check                    every test; tests/README.md says what each proves
 	  Try it, in two terminals:
-	    ${build/#$PWD\//}/leatd --keep &
-	    ${build/#$PWD\//}/leat stream create hello
-	    ${build/#$PWD\//}/leat sub hello                    # here
-	    date | ${build/#$PWD\//}/leat pub hello             # there
-	    ${build/#$PWD\//}/leat top
+	    $here/leatd --keep &
+	    $here/leat stream create hello
+	    $here/leat sub hello                    # here
+	    date | $here/leat pub hello             # there
+	    $here/leat top
 	END
 }
 
@@ -307,12 +307,13 @@ run_bus()
 		die 'the stream could not be made'
 	say bus "a stream of $n_shards shards with rings of $ring_kib KiB: \
 the input is $((n_bytes / (n_shards * ring_kib * 1024) + 1)) times what they hold"
+	old_daemon=$(daemon_pid)
 	start_subscribers
 	begin=$(now_ms)
 	start_publishers
 	say publish "$n_publishers publishers at once, $n_live live subscribers"
 	kill_daemon
-	say 'kill -9' "the daemon (pid $old_daemon), after $(commas "$n_before") records; \
+	say 'kill -9' "the daemon (pid $old_daemon) in the middle; \
 pid $new_daemon answers $away_ms ms later"
 	for ((i = 0; i < n_publishers; i++)); do
 		finish "${publishers[i]}" "publisher $i"
@@ -322,6 +323,7 @@ pid $new_daemon answers $away_ms ms later"
 		finish "${subscribers[i]}" "live subscriber $i"
 	done
 	live_ms=$(($(now_ms) - begin))
+	rm -f "$dir/input" "$dir"/part.*
 	say survived 'everybody: no publisher and no subscriber failed or had to be started again'
 	say rates "$(rate "$publish_ms") published and durable, the kill included"
 	say '' "$(rate "$live_ms") to each live subscriber"
