@@ -58,6 +58,8 @@ static int take_ring(struct leat_publisher *publisher, struct publish_shard *sha
 		ring_close(shard->ring);
 	}
 	close_fd(shard->kick_fd);
+	rp.n_kicks = shard->rp.n_kicks;
+	rp.n_wakes = shard->rp.n_wakes;
 	shard->rp = rp;
 	shard->ring = reply->ring;
 	shard->kick_fd = reply->kick_fd;
@@ -135,12 +137,11 @@ int follow_check(struct leat_publisher *publisher, struct publish_shard *shard, 
 /* ---- a full ring ---- */
 
 /* Once for each place where the ring is full; then only if the drain sleeps. */
-static void kick(struct leat_publisher *publisher, struct publish_shard *shard)
+static void kick(struct publish_shard *shard)
 {
 	bool always = shard->kicked_limit != shard->rp.limit;
 
 	shard->kicked_limit = shard->rp.limit;
-	publisher->drain_kicks += always;
 	ring_kick_drain(&shard->rp, always);
 }
 
@@ -210,7 +211,7 @@ int follow_room(struct leat_publisher *publisher, struct publish_shard *shard, u
 			continue;
 		if (spins == 0) {
 			publisher->full_waits++;
-			kick(publisher, shard);
+			kick(shard);
 		}
 		left = deadline_left(deadline);
 		if (left == 0)
@@ -225,7 +226,7 @@ int follow_room(struct leat_publisher *publisher, struct publish_shard *shard, u
 		r = follow_check(publisher, shard, clock_ns(shard->ring->govern));
 		if (r < 0)
 			return r;
-		kick(publisher, shard);
+		kick(shard);
 	}
 }
 

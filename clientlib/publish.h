@@ -46,7 +46,6 @@ struct leat_publisher {
 	enum leat_sync sync;
 	uint64_t sync_ns;
 	uint64_t full_waits;
-	uint64_t drain_kicks;
 	uint64_t successors;
 	const char *failure; /* the sentence: detail.text, or one that never changes */
 	struct detail detail;

@@ -28,7 +28,6 @@ int leat_publisher_statistics(const struct leat_publisher *publisher,
 {
 	struct leat_publisher_stats stats = {
 		.full_waits = publisher->full_waits,
-		.drain_kicks = publisher->drain_kicks,
 		.successors = publisher->successors,
 	};
 	uint32_t i;
@@ -36,6 +35,8 @@ int leat_publisher_statistics(const struct leat_publisher *publisher,
 	for (i = 0; i < publisher->n_shards; i++) {
 		stats.records += publisher->shards[i].records;
 		stats.bytes += publisher->shards[i].bytes;
+		stats.drain_kicks += publisher->shards[i].rp.n_kicks;
+		stats.wakes += publisher->shards[i].rp.n_wakes;
 	}
 	return copy_out(ret_stats, &stats, sizeof(stats));
 }

@@ -338,16 +338,17 @@ int ring_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_p
 	return r;
 }
 
-static void ring_wake_one(struct ring *ring)
+static bool ring_wake_one(struct ring *ring)
 {
 	/* MO(sleep.A) pairs with sleep.R in wait_announce(): one publisher takes all the
 	 * announcements, and sees each sleeper's bell as it was before. */
 	if (xchg_acq_rel(&ring->wait->n_sleepers, 0) == 0)
-		return;
+		return false;
 	/* MO(bell.R) pairs with bell.A in wait_announce(): the record before the bell. */
 	fetch_add_acq_rel(&ring->publish->doorbell, 1);
 	/* One is enough: who is woken wakes two others, see wait_sleep(). */
 	wait_futex_wake(&ring->publish->doorbell, 1);
+	return true;
 }
 
 void ring_wake_subscribers(struct ring *ring)
@@ -367,8 +368,10 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always)
 		return;
 	/* MO(kick.A) pairs with kick.R in ring_drain_sleeps(): of all who find the drain asleep
 	 * one pays for the system call. */
-	if (xchg_acq_rel(&ring->publish->drain_kicked, 1) == 0 || always)
-		(void)!write(publisher->kick_fd, &one, sizeof(one));
+	if (xchg_acq_rel(&ring->publish->drain_kicked, 1) != 0 && !always)
+		return;
+	publisher->n_kicks++;
+	(void)!write(publisher->kick_fd, &one, sizeof(one));
 }
 
 /* Somebody wants to be told, or the ring is closing. */
@@ -376,7 +379,7 @@ static __attribute__((noinline)) int ring_commit_attend(struct ring_publisher *p
 							uint32_t attention, uint32_t sleepers)
 {
 	if (sleepers)
-		ring_wake_one(publisher->ring);
+		publisher->n_wakes += ring_wake_one(publisher->ring);
 	if (attention & GOVERN_DRAIN_ASLEEP)
 		ring_kick_drain(publisher, false);
 	return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;

@@ -79,6 +79,8 @@ struct ring_publisher {
 	uint64_t claim;
 	uint64_t records;
 	uint64_t bytes;
+	uint64_t n_kicks; /* system calls made to wake the drain */
+	uint64_t n_wakes; /* and to wake subscribers */
 	uint16_t owner;
 	bool fence; /* membarrier is not to be had: pay for a full fence at each commit */
 	uint8_t reserved[5];

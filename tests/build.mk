@@ -16,6 +16,7 @@ TEST_HELPER_SRCS += \
 # libcheck programs, one per module.
 UNIT_TESTS += \
 	tests/test_clientlib_bus.c \
+	tests/test_clientlib_control.c \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \

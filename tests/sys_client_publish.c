@@ -452,6 +452,55 @@ START_TEST(many_records_in_one_call_each_have_a_result)
 }
 END_TEST
 
+static void *wait_for_one(void *arg)
+{
+	(void)next_number(arg);
+	return NULL;
+}
+
+START_TEST(statistics_count_the_system_calls_that_were_paid_for)
+{
+	struct leat_publisher_stats stats = { .size = sizeof(stats) };
+	struct leat_subscriber_stats read = { .size = sizeof(read) };
+	struct leat_subscriber_options options;
+	struct leat_publisher *publisher;
+	struct leat_subscriber *sub;
+	pthread_t thread;
+	uint64_t i = 0;
+
+	harness_stream(handle, "counts", 1, RING, NULL);
+	publisher = harness_publisher(handle, "counts");
+	leat_subscriber_options_init(&options);
+	options.spin_ns = 0;
+	ck_assert_int_eq(leat_subscriber_open(handle, "counts", &options, &sub), 0);
+	/* Until one record comes while the subscriber sleeps. */
+	while (stats.wakes == 0) {
+		pthread_create(&thread, NULL, wait_for_one, sub);
+		usleep(20000);
+		publish(publisher, i++);
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(leat_publisher_statistics(publisher, &stats), 0);
+		ck_assert_uint_lt(i, 200);
+	}
+	/* A flush kicks in any case. */
+	i = stats.drain_kicks;
+	publish(publisher, 0);
+	ck_assert_int_eq(leat_flush(publisher, LEAT_ACK_WRITTEN, LONG_NS), 0);
+	ck_assert_int_eq(leat_publisher_statistics(publisher, &stats), 0);
+	ck_assert_uint_gt(stats.drain_kicks, i);
+	i = stats.records;
+	ck_assert_uint_eq(next_number(sub), 0);
+	ck_assert_uint_eq(stats.bytes, i * 40);
+	ck_assert_uint_eq(stats.full_waits, 0);
+	ck_assert_int_eq(leat_subscriber_statistics(sub, &read), 0);
+	ck_assert_uint_eq(read.records, i);
+	ck_assert_uint_gt(read.sleeps, 0);
+	ck_assert_uint_eq(read.gaps + read.tombstones + read.lapped, 0);
+	leat_subscriber_close(sub);
+	leat_publisher_close(publisher);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("sys_client_publish");
@@ -469,6 +518,7 @@ int main(void)
 	tcase_add_test(tcase, slots_are_given_back);
 	tcase_add_test(tcase, what_a_stream_says_of_itself_is_what_it_was_made_with);
 	tcase_add_test(tcase, many_records_in_one_call_each_have_a_result);
+	tcase_add_test(tcase, statistics_count_the_system_calls_that_were_paid_for);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);
 }
