@@ -297,7 +297,8 @@ int seglist_find(struct seglist *list, uint64_t pos, struct seglist_entry *ret_e
 			else
 				entry.end = 0;
 		}
-		if (entry.end > pos && entry.end > entry.base) {
+		/* The current one counts when it is empty too: it says where the log goes on. */
+		if (entry.end > pos && (is_current || entry.end > entry.base)) {
 			*ret_entry = entry;
 			*ret_current = is_current;
 			return 0;
