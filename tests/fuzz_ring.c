@@ -91,7 +91,8 @@ static void try_read(const struct step *step)
 		bed_must(len >= RECORD_HEADER_LEN && len <= cap, "a run of the wrong length");
 		walk_copy(copy, len, step_pos(step));
 	}
-	bed_must(r != RING_E_SMALL || (len > cap && len <= LAYOUT_RING_MIN), "a wrong need");
+	bed_must(r != RING_E_SMALL || (len > cap && len <= record_span(bed.reader->max_len)),
+		 "a need that no record has");
 	free(copy);
 }
 

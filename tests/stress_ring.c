@@ -55,7 +55,7 @@ struct stage {
 static struct ring_bed bed;
 static struct stage *stage;
 static int kick_fd;
-static pid_t parent;
+static pid_t parent, drain_pid, reader_pids[N_READERS];
 
 /* ---- publishers ---- */
 
@@ -296,6 +296,21 @@ static void kick(void)
 	bed_must(write(kick_fd, &one, sizeof(one)) == sizeof(one), "write");
 }
 
+static void wants_alive(pid_t pid, const char *who)
+{
+	int status;
+
+	bed_must(waitpid(pid, &status, WNOHANG) == 0, "%s ended too early", who);
+}
+
+/* Without them publishers would wait for ever. */
+static void wants_all_alive(void)
+{
+	wants_alive(drain_pid, "the drain");
+	for (unsigned int i = 0; i < N_READERS; i++)
+		wants_alive(reader_pids[i], "a reader");
+}
+
 struct life {
 	pid_t pid;
 	uint16_t slot;
@@ -309,8 +324,10 @@ static void begin_life(struct life *life, uint64_t who, uint64_t seed)
 	/* The drain frees the slots of the dead when it has passed what they left. */
 	while (load_acquire(&bed.daemon->govern->owners[slot].state) != OWNER_FREE) {
 		slot = (uint16_t)((slot + 1) % N_SLOTS);
-		if (slot == 0)
-			sched_yield();
+		if (slot != 0)
+			continue;
+		wants_all_alive();
+		sched_yield();
 	}
 	ring_bed_own(bed.daemon, slot, OWNER_TAKEN, 1);
 	*life = (struct life){ .slot = slot, .who = who };
@@ -353,6 +370,7 @@ static uint64_t kill_and_replace(uint64_t seed)
 		struct timespec moment = { .tv_nsec = (long)(us * NS_PER_US) };
 
 		nanosleep(&moment, NULL);
+		wants_all_alive();
 		kill(life->pid, SIGKILL);
 		end_life(life);
 		begin_life(life, who++, seed);
@@ -398,7 +416,6 @@ static void compare(uint64_t n_lives)
 int main(void)
 {
 	uint64_t seed = ring_bed_seed(), n_lives;
-	pid_t drain, readers[N_READERS];
 
 	parent = getpid();
 	stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
@@ -406,22 +423,22 @@ int main(void)
 	kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	bed_must(stage != MAP_FAILED && kick_fd >= 0, "memory and an eventfd");
 	ring_bed_init(&bed, RING_LEN);
-	drain = child();
-	if (drain == 0)
+	drain_pid = child();
+	if (drain_pid == 0)
 		_exit(drain_until_end());
 	for (unsigned int i = 0; i < N_READERS; i++) {
-		readers[i] = child();
-		if (readers[i] == 0)
+		reader_pids[i] = child();
+		if (reader_pids[i] == 0)
 			_exit(subscribe(i, seed + i));
 	}
 	n_lives = kill_and_replace(seed);
 	store_release(&stage->end, ring_tail(bed.daemon));
 	kick();
 	ring_wake_subscribers(bed.daemon);
-	wants_ok(drain, "the drain");
+	wants_ok(drain_pid, "the drain");
 	ring_wake_subscribers(bed.daemon);
 	for (unsigned int i = 0; i < N_READERS; i++)
-		wants_ok(readers[i], "a reader");
+		wants_ok(reader_pids[i], "a reader");
 	compare(n_lives);
 	bed_must(ring_bed_is_clean(bed.daemon), "free memory is not zero");
 	ring_bed_deinit(&bed);
