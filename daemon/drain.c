@@ -57,13 +57,20 @@ static void drain_update_clock(struct drain *drain)
 
 /* ---- passes ---- */
 
+void drain_notify(struct drain *drain)
+{
+	static const uint64_t one = 1;
+
+	(void)!write(drain->options.notify_fd, &one, sizeof(one));
+}
+
 static void drain_start_shard(struct shard *shard)
 {
 	int r = shard_disk_start(shard);
 
 	pthread_mutex_lock(&shard->lock);
 	if (r < 0)
-		shard->store = store_close(shard->store);
+		shard_disk_close(shard);
 	shard->start_error = r;
 	shard->life = r < 0 ? SHARD_BROKEN : SHARD_RUNNING;
 	pthread_cond_broadcast(&shard->changed);
@@ -73,7 +80,7 @@ static void drain_start_shard(struct shard *shard)
 /* Every shard once; true when something moved. *ret_restless: something may become due soon. */
 static bool drain_pass(struct drain *drain, bool *ret_restless)
 {
-	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC), one = 1;
+	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
 	bool moved = io_reap(drain->io) > 0, restless = false;
 	struct shard *shard;
 
@@ -86,7 +93,7 @@ static bool drain_pass(struct drain *drain, bool *ret_restless)
 		moved |= shard_drain_pass(shard, now_ns);
 		restless |= shard_drain_restless(shard);
 		if (before != SHARD_STOPPED && shard->life == SHARD_STOPPED)
-			(void)!write(drain->options.notify_fd, &one, sizeof(one));
+			drain_notify(drain);
 	}
 	urcu_memb_read_unlock();
 	store_relaxed(&drain->last_pass_ns, now_ns);

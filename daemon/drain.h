@@ -39,6 +39,8 @@ const char *drain_io_name(const struct drain *drain);
 int drain_node(const struct drain *drain);
 /* Drain thread: gives a new ring the clock conversion. */
 void drain_set_clock(struct drain *drain, struct ring *ring);
+/* Drain thread: tells the control thread to look at what is kept. */
+void drain_notify(struct drain *drain);
 /* The thread's disk work, for its shards. */
 struct io *drain_io(struct drain *drain);
 

@@ -61,6 +61,7 @@ int registry_define(struct registry *registry, struct registry_stream *stream,
 	stream->settings = settings;
 	stream->shards = shards;
 	stream->n_shards = options->n_shards;
+	store_relaxed(&stream->quota.limit, options->retain_len);
 	memcpy(stream->uuid, uuid, 16);
 	registry->n_shards += options->n_shards;
 	return 0;
@@ -118,6 +119,7 @@ int registry_set_options(struct registry_stream *stream, const struct options *o
 		return -ENOMEM;
 	settings->options = *options;
 	rcu_assign_pointer(stream->settings, settings);
+	store_relaxed(&stream->quota.limit, options->retain_len);
 	urcu_memb_call_rcu(&old->rcu, registry_free_settings);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <urcu/urcu-memb.h>
 
 #include "daemon/options.h"
+#include "daemon/shard.h"
 #include "shm/atomic.h"
 
 struct drain;
@@ -60,6 +61,7 @@ struct registry_stream {
 	uint32_t n_shards;
 	struct registry_settings *settings; /* RCU */
 	struct registry_shard *shards;
+	struct shard_quota quota;         /* its limit follows the settings */
 	struct cds_list_head checkpoints; /* RCU */
 	uint32_t n_checkpoints;
 	uint32_t n_checkpoint_jobs; /* control thread: being stored */

@@ -30,7 +30,6 @@ struct retention_segment {
 struct retention_shard {
 	struct retention_segment *segments; /* closed ones, oldest first */
 	size_t n;
-	uint64_t open_bytes;
 };
 
 /* What the catalogue is to be told: closed_ns 0 = the segment is gone. */
@@ -218,9 +217,7 @@ static int retention_look(struct retention *retention, uint32_t shard, uint64_t 
 	struct retention_shard *rs = &retention->shards[shard];
 	struct retention_segment past = { .base = UINT64_MAX }, *segments;
 	cleanup_with(free_ptr) struct shard_closed_segment *list = NULL;
-	struct shard_stats stats;
 	size_t n, old = 0;
-	uint64_t end;
 	int r = retention_list(retention->stream->shards[shard].shard, &list, &n);
 
 	segments = r == 0 ? calloc(n + 1, sizeof(*segments)) : NULL;
@@ -240,10 +237,6 @@ static int retention_look(struct retention *retention, uint32_t shard, uint64_t 
 	free(rs->segments);
 	rs->segments = segments;
 	rs->n = n;
-	shard_statistics(retention->stream->shards[shard].shard, &stats);
-	end = n > 0 ? list[n - 1].base + list[n - 1].bytes : stats.earliest;
-	rs->open_bytes = stats.written > end ? stats.written - end : 0;
-	rs->open_bytes = min_u64(rs->open_bytes, retention->options.segment_len);
 	return 0;
 }
 
@@ -282,21 +275,12 @@ static uint64_t retention_bytes(const struct retention *retention)
 	for (uint32_t i = 0; i < retention->n_shards; i++) {
 		const struct retention_shard *rs = &retention->shards[i];
 
-		bytes += rs->open_bytes;
+		/* As struct shard_quota: what is being written counts as full. */
+		bytes += retention->options.segment_len;
 		for (size_t k = 0; k < rs->n; k++)
 			bytes += rs->segments[k].dropped ? 0 : rs->segments[k].bytes;
 	}
 	return bytes;
-}
-
-/* One segment ahead of need where there are several: records come while we look. */
-static uint64_t retention_target(const struct options *options)
-{
-	uint64_t limit = options->retain_len, segment = options->segment_len;
-
-	if (limit == 0)
-		return UINT64_MAX;
-	return limit >= 4 * segment ? limit - segment : limit;
 }
 
 static int retention_drop(struct retention *retention, uint32_t shard,
@@ -326,7 +310,8 @@ static int retention_drop(struct retention *retention, uint32_t shard,
 static bool retention_enforce(struct retention *retention, uint64_t now)
 {
 	const struct options *options = &retention->options;
-	uint64_t bytes = retention_bytes(retention), target = retention_target(options);
+	uint64_t bytes = retention_bytes(retention);
+	uint64_t limit = options->retain_len ? options->retain_len : UINT64_MAX;
 
 	for (int i = 0; i < RETENTION_DROPS_MAX; i++) {
 		struct retention_segment *oldest;
@@ -337,7 +322,7 @@ static bool retention_enforce(struct retention *retention, uint64_t now)
 		if (!oldest)
 			return true;
 		old = options->retain_ns && now - oldest->closed_ns > options->retain_ns;
-		much = bytes > target;
+		much = bytes > limit;
 		if (!old && !much)
 			return true;
 		if (retention_drop(retention, shard, oldest) < 0)

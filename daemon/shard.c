@@ -202,6 +202,7 @@ static void shard_init(struct shard *shard, const struct shard_options *options)
 	shard->segment_len = options->segment_len;
 	shard->keep = options->keep;
 	shard->policy = options->policy;
+	shard->quota = options->quota;
 	shard->cur.fds = shard->old.fds = shard->next.fds = REGION_FDS_NULL;
 	shard->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	shard->stream = strdup(options->stream);
@@ -268,7 +269,7 @@ struct shard *shard_free(struct shard *shard)
 	if (!shard)
 		return NULL;
 	forget = shard->want_stop != SHARD_STOP_KEEP;
-	shard->store = store_close(shard->store);
+	shard_disk_close(shard);
 	shard_ring_release(shard, &shard->cur, forget);
 	shard_ring_release(shard, &shard->old, forget);
 	shard_ring_release(shard, &shard->next, forget);

@@ -34,6 +34,18 @@ struct shard_policy {
 	enum shard_disk_full on_disk_full;
 };
 
+/*
+ * How many bytes a stream may keep, shared by its shards. What each shard keeps is charged with its
+ * current segment as if it were full, and no shard begins another one while the charge is above
+ * the limit and there is something to delete: so a stream never keeps more than the limit and one
+ * segment, however fast it is published to.
+ */
+struct shard_quota {
+	_Atomic uint64_t limit;    /* bytes, 0 = none; control thread */
+	_Atomic uint64_t charged;  /* bytes; drain threads */
+	_Atomic uint64_t n_closed; /* segments that retention can delete; drain threads */
+};
+
 /* How ring fds are kept beyond the daemon's life: notify.c (systemd's fd store or the keeper). */
 struct shard_keep {
 	/* name is region_fd_name() without kind; all four at once. Both may be called from the
@@ -54,6 +66,7 @@ struct shard_options {
 	uint64_t segment_len;
 	int node; /* NUMA node, -1 = any */
 	struct shard_policy policy;
+	struct shard_quota *quota; /* of the stream, outlives the shard; NULL = none */
 	struct shard_keep keep;
 	/* Rings that survived the last daemon, newest generation last; fds are taken over. */
 	const struct region_fds *survivors;

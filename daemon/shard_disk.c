@@ -79,6 +79,19 @@ static void shard_publish_progress(struct shard *shard)
 	TESTPOINT("drain-progress");
 }
 
+/* The current segment counts as full: that is what it will be when it cannot be stopped. */
+static void shard_charge(struct shard *shard, uint64_t bytes, uint64_t n_closed)
+{
+	if (!shard->quota)
+		return;
+	fetch_add_relaxed(&shard->quota->charged, bytes - shard->charged);
+	fetch_add_relaxed(&shard->quota->n_closed, n_closed - shard->n_closed);
+	if (n_closed > shard->n_closed)
+		drain_notify(shard->drain);
+	shard->charged = bytes;
+	shard->n_closed = n_closed;
+}
+
 static void shard_publish_totals(struct shard *shard)
 {
 	struct layout_counters *counters = shard_counters(shard);
@@ -88,6 +101,28 @@ static void shard_publish_totals(struct shard *shard)
 	store_relaxed(&counters->earliest, totals.earliest);
 	store_relaxed(&counters->kept_bytes, totals.bytes);
 	store_relaxed(&counters->segments, totals.n_segments);
+	shard_charge(shard, totals.bytes + store_room(shard->store),
+		     totals.n_segments ? totals.n_segments - 1 : 0);
+}
+
+bool shard_disk_may_roll(struct shard *shard)
+{
+	struct shard_quota *quota = shard->quota;
+	uint64_t limit = quota ? load_relaxed(&quota->limit) : 0;
+
+	if (limit == 0)
+		return true;
+	shard_publish_totals(shard);
+	if (load_relaxed(&quota->charged) <= limit || load_relaxed(&quota->n_closed) == 0)
+		return true;
+	drain_notify(shard->drain);
+	return false;
+}
+
+void shard_disk_close(struct shard *shard)
+{
+	shard->store = store_close(shard->store);
+	shard_charge(shard, 0, 0);
 }
 
 /* ---- trouble ---- */

@@ -252,7 +252,7 @@ static bool shard_fits_segment(struct shard *shard, uint64_t span)
 	if (shard->pos > next)
 		return false;
 	/* Nothing is waiting: roll now. An empty segment takes whatever comes. */
-	shard->roll_waits = store_roll(shard->store) != 0;
+	shard->roll_waits = !shard_disk_may_roll(shard) || store_roll(shard->store) != 0;
 	return !shard->roll_waits;
 }
 
@@ -366,7 +366,7 @@ static bool shard_stop_pass(struct shard *shard, uint64_t now_ns)
 	if (shard->store && shard->want_stop == SHARD_STOP_DROP &&
 	    shard->pos >= ring_tail(shard->cur.ring))
 		store_give_back(shard->store);
-	shard->store = store_close(shard->store);
+	shard_disk_close(shard);
 	if (shard->want_stop == SHARD_STOP_DROP &&
 	    ring_state(shard->cur.ring, NULL) != GOVERN_REMOVED) {
 		ring_set_succeeded(shard->cur.ring, shard->pos);

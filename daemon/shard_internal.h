@@ -69,6 +69,7 @@ struct shard {
 	int kick_fd;
 	uint64_t segment_len;
 	struct shard_keep keep;
+	struct shard_quota *quota;
 
 	struct shard_policy policy;
 	struct shard_ring cur;  /* publishers reserve here */
@@ -87,12 +88,13 @@ struct shard {
 
 	/* drain thread */
 	struct store *store;
-	bool roll_waits;   /* the walk stands because there is no next segment yet */
-	bool disk_changed; /* the store has news */
-	uint64_t pos;      /* all below is resolved and checked; private, never read back */
-	uint64_t counted;  /* all below is in the counters: pos goes back after a disk error */
-	uint64_t max_ns;   /* highest timestamp in [store_next, pos) */
-	uint64_t resync;   /* where the search for the next valid record goes on; 0 = no search */
+	uint64_t charged, n_closed; /* this shard's part of the quota */
+	bool roll_waits;            /* the walk stands because there is no next segment yet */
+	bool disk_changed;          /* the store has news */
+	uint64_t pos;     /* all below is resolved and checked; private, never read back */
+	uint64_t counted; /* all below is in the counters: pos goes back after a disk error */
+	uint64_t max_ns;  /* highest timestamp in [store_next, pos) */
+	uint64_t resync;  /* where the search for the next valid record goes on; 0 = no search */
 	uint64_t stuck_pos, stuck_ns; /* an unresolved reservation, and since when (monotonic) */
 	struct orphan_scan scan;
 	uint64_t marks[SHARD_MARKS];
@@ -145,7 +147,11 @@ uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, 
 int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, char *detail,
 		    size_t detail_len);
 int shard_disk_start(struct shard *shard);
+/* Closes the store, if there is one; waits for the disk. */
+void shard_disk_close(struct shard *shard);
 bool shard_disk_pass(struct shard *shard, uint64_t now_ns);
+/* May the shard begin another segment? If not, retention has been told. */
+bool shard_disk_may_roll(struct shard *shard);
 bool shard_disk_idle(const struct shard *shard);
 bool shard_disk_reclaim(struct shard *shard, uint64_t now_ns);
 

@@ -111,6 +111,7 @@ int stream_make_shard(struct server *server, struct registry_stream *stream, uin
 		.segment_len = o->segment_len,
 		.node = node,
 		.policy = o->policy,
+		.quota = &stream->quota,
 		.keep = { .store = notify_store_ring,
 			  .forget = notify_forget_ring,
 			  .ctx = server->notify },

@@ -41,7 +41,7 @@ keeps_to_its_size()
 	bus_start
 	leat stream create events --shards "$shards" --ring 256K --segment 1M --retain-size 8M \
 		--sync none
-	lines 200 >"$dir/in"
+	lines 400 >"$dir/in"
 	spawn pub leat pub -K ' ' -q events "$dir/in"
 	# One segment more for each shard, since each has one that is being written.
 	watch_while_publishing "$spawned" $(((8 + shards) * mib))
