@@ -17,6 +17,8 @@ enum {
 
 int control_init(struct control *control, const char *path, const char *client, uint64_t timeout_ns)
 {
+	pthread_condattr_t attr;
+
 	*control = (struct control){ .fd = -1, .timeout_ns = timeout_ns };
 	if (strlen(path) >= sizeof(control->address.sun_path))
 		return -ENAMETOOLONG;
@@ -26,29 +28,65 @@ int control_init(struct control *control, const char *path, const char *client, 
 	if (!control->client)
 		return -ENOMEM;
 	pthread_mutex_init(&control->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&control->released, &attr);
+	pthread_condattr_destroy(&attr);
 	return 0;
 }
 
 void control_deinit(struct control *control)
 {
 	control->fd = close_fd(control->fd);
-	if (control->client)
-		pthread_mutex_destroy(&control->lock);
+	/* The condition is not destroyed: in a forked child that would wait for the parent's
+	 * threads, and there is nothing behind it to free. */
 	free(control->client);
 	control->client = NULL;
 }
 
-static int lock_until(struct control *control, struct deadline *deadline)
+/* The connection is this thread's own until release(). -ETIMEDOUT. */
+static int acquire(struct control *control, struct deadline *deadline)
 {
-	uint64_t left = deadline_left(deadline), end;
+	uint64_t left = deadline_left(deadline), end = 0;
 	struct timespec until;
+	int r = 0;
 
-	if (left == DEADLINE_FOREVER)
-		return -pthread_mutex_lock(&control->lock);
-	end = clock_now_ns(CLOCK_MONOTONIC) + left;
+	if (left != DEADLINE_FOREVER)
+		end = clock_now_ns(CLOCK_MONOTONIC) + left;
 	until = (struct timespec){ .tv_sec = (time_t)(end / NS_PER_S),
 				   .tv_nsec = (long)(end % NS_PER_S) };
-	return -pthread_mutex_clocklock(&control->lock, CLOCK_MONOTONIC, &until);
+	pthread_mutex_lock(&control->lock);
+	while (control->busy && r == 0) {
+		if (left == DEADLINE_FOREVER)
+			r = pthread_cond_wait(&control->released, &control->lock);
+		else
+			r = pthread_cond_timedwait(&control->released, &control->lock, &until);
+	}
+	if (!control->busy) {
+		control->busy = true;
+		r = 0;
+	}
+	pthread_mutex_unlock(&control->lock);
+	return -r;
+}
+
+static bool try_acquire(struct control *control)
+{
+	bool taken;
+
+	pthread_mutex_lock(&control->lock);
+	taken = !control->busy;
+	control->busy = true;
+	pthread_mutex_unlock(&control->lock);
+	return taken;
+}
+
+static void release(struct control *control)
+{
+	pthread_mutex_lock(&control->lock);
+	control->busy = false;
+	pthread_cond_signal(&control->released);
+	pthread_mutex_unlock(&control->lock);
 }
 
 /* Waits for `events` on the connection; 0, -ETIMEDOUT or what poll gave. */
@@ -282,7 +320,7 @@ static int settle(struct control *control, struct deadline *deadline)
 	return 0;
 }
 
-/* One request on the connection that is there. Locked. */
+/* One request on the connection that is there. The connection is ours. */
 static int exchange(struct control *control, json_t *request, struct deadline *deadline,
 		    struct control_reply *reply, struct detail *detail)
 {
@@ -360,7 +398,7 @@ static int connect_socket(struct control *control, struct deadline *deadline)
 	return 0;
 }
 
-/* Locked. */
+/* The connection is ours. */
 static int connect_once(struct control *control, struct deadline *deadline, struct detail *detail)
 {
 	const char *path = control->address.sun_path;
@@ -384,12 +422,12 @@ static int connect_once(struct control *control, struct deadline *deadline, stru
 
 int control_connect(struct control *control, struct deadline *deadline, struct detail *detail)
 {
-	int r = lock_until(control, deadline);
+	int r = acquire(control, deadline);
 
 	if (r < 0)
 		return r;
 	r = connect_once(control, deadline, detail);
-	pthread_mutex_unlock(&control->lock);
+	release(control);
 	return r;
 }
 
@@ -404,19 +442,19 @@ int control_request_once(struct control *control, json_t *request, struct deadli
 			 struct control_reply *ret_reply, struct detail *detail)
 {
 	struct control_reply reply = CONTROL_REPLY_NULL;
-	int r = lock_until(control, deadline);
+	int r = acquire(control, deadline);
 
 	if (r < 0)
 		return r;
 	r = connect_once(control, deadline, detail);
 	if (r < 0) {
-		pthread_mutex_unlock(&control->lock);
+		release(control);
 		return daemon_is_away(r) ? -ENOTCONN : r;
 	}
 	r = exchange(control, request, deadline, &reply, detail);
 	if (r == -ENOTCONN || r == -EBADMSG)
 		hang_up(control);
-	pthread_mutex_unlock(&control->lock);
+	release(control);
 	if (r == -ENOTCONN)
 		return detail_fail(detail, r,
 				   "the daemon at %s has gone: it is waited for, or "
@@ -460,7 +498,7 @@ uint32_t control_epoch(struct control *control)
 	uint32_t epoch;
 
 	/* Somebody else's request is under way: it finds out as well. */
-	if (pthread_mutex_trylock(&control->lock) != 0)
+	if (!try_acquire(control))
 		return load_relaxed(&control->epoch);
 	pollfd.fd = control->fd;
 	if (control->fd >= 0 && poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLHUP | POLLERR)))
@@ -468,6 +506,6 @@ uint32_t control_epoch(struct control *control)
 	if (control->fd < 0)
 		(void)connect_once(control, &deadline, NULL);
 	epoch = load_relaxed(&control->epoch);
-	pthread_mutex_unlock(&control->lock);
+	release(control);
 	return epoch;
 }

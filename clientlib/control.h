@@ -24,7 +24,9 @@ enum {
 };
 
 struct control {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* of busy; whoever has made that true owns the rest */
+	pthread_cond_t released;
+	bool busy;
 	int fd;                 /* -1 = no connection */
 	bool owes_reply;        /* to request next_id, which was given up at its deadline */
 	_Atomic uint32_t epoch; /* counts connections; see control_epoch() */
