@@ -47,6 +47,15 @@ int dispatch_fail(struct dispatch_reply *reply, int error, const char *format, .
 	return error;
 }
 
+int dispatch_no_stream(struct dispatch_reply *reply, const struct registry *registry,
+		       const char *name)
+{
+	char others[256];
+
+	registry_print_names(registry, others, sizeof(others));
+	return dispatch_fail(reply, -ENOENT, "there is no stream '%s'%s", name, others);
+}
+
 int dispatch_add_fd(struct dispatch_reply *reply, const char *name, int fd, bool owned)
 {
 	json_t *names;
@@ -193,7 +202,7 @@ int dispatch_get_stream(struct session *session, const json_t *request, unsigned
 				     name);
 	stream = registry_find(&session->server->registry, name);
 	if (!stream || registry_state_of(stream) != REGISTRY_LIVE)
-		return dispatch_fail(reply, -ENOENT, "there is no stream '%s'", name);
+		return dispatch_no_stream(reply, &session->server->registry, name);
 	options = registry_options(stream);
 	if (rights && !(permission_rights(&session->subject, &options->access) & rights))
 		return dispatch_fail(reply, -EACCES,

@@ -53,6 +53,10 @@ int dispatch_add_fd(struct dispatch_reply *reply, const char *name, int fd, bool
 int dispatch_fail(struct dispatch_reply *reply, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* -ENOENT with the streams that there are. */
+int dispatch_no_stream(struct dispatch_reply *reply, const struct registry *registry,
+		       const char *name);
+
 /* ---- fields of a request; each says a sentence when it fails ---- */
 
 int dispatch_get_string(const json_t *request, const char *key, const char **ret_text,

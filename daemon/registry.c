@@ -67,6 +67,30 @@ int registry_define(struct registry *registry, struct registry_stream *stream,
 	return 0;
 }
 
+void registry_print_names(const struct registry *registry, char *text, size_t len)
+{
+	const struct registry_stream *stream;
+	const char *before = "; there are: ";
+	size_t at = 0;
+
+	text[0] = '\0';
+	urcu_memb_read_lock();
+	cds_list_for_each_entry_rcu(stream, &registry->streams, node) {
+		int n = snprintf(text + at, len - at, "%s%s", before, stream->name);
+
+		/* The last one that fits makes room for the dots. */
+		if (n < 0 || (size_t)n + sizeof(", ...") > len - at) {
+			snprintf(text + at, len - at, "%s", at > 0 ? ", ..." : "");
+			break;
+		}
+		at += (size_t)n;
+		before = ", ";
+	}
+	urcu_memb_read_unlock();
+	if (at == 0)
+		snprintf(text, len, "; there is none yet: `leat stream create` makes one");
+}
+
 void registry_set_live(struct registry *registry, struct registry_stream *stream)
 {
 	store_relaxed(&stream->state, REGISTRY_LIVE);

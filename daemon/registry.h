@@ -86,6 +86,9 @@ struct registry_stream *registry_add(struct registry *registry, const char *name
 /* Sets what the stream is and makes room for its shards. -ENOMEM. */
 int registry_define(struct registry *registry, struct registry_stream *stream,
 		    const uint8_t uuid[16], const struct options *options);
+/* The names of the streams there are, for an error message: "; there are: a, b", cut where there
+ * are many. Any thread that is registered with RCU. */
+void registry_print_names(const struct registry *registry, char *text, size_t len);
 void registry_set_live(struct registry *registry, struct registry_stream *stream);
 /* New readers do not see it any more; those that do may use its shards for a grace period. */
 void registry_set_removing(struct registry *registry, struct registry_stream *stream);

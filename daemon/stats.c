@@ -257,7 +257,7 @@ static void stats_run(struct worker_job *worker_job)
 
 	if (job->stream[0] != '\0' && json_array_size(streams) == 0) {
 		job->dispatch.result =
-			dispatch_fail(reply, -ENOENT, "there is no stream '%s'", job->stream);
+			dispatch_no_stream(reply, &job->server->registry, job->stream);
 		json_decref(streams);
 		return;
 	}
