@@ -11,7 +11,7 @@
 int sleep_any(const struct sleep_word *words, unsigned int n, uint64_t timeout_ns)
 {
 	struct futex_waitv waiters[SLEEP_WORDS_MAX];
-	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + timeout_ns;
+	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + min_u64(timeout_ns, UINT64_C(1) << 62);
 	struct timespec until = { .tv_sec = (time_t)(end / NS_PER_S),
 				  .tv_nsec = (long)(end % NS_PER_S) };
 	unsigned int i;
