@@ -99,12 +99,8 @@ static uint64_t placement_read_number(const char *path, const char *key)
 uint64_t placement_available(void)
 {
 	static const char huge[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-	uint64_t available = placement_read_number("/proc/meminfo", "MemAvailable:") * KIB;
-	uint64_t max = placement_read_number("/sys/fs/cgroup/memory.max", NULL);
-	uint64_t current = placement_read_number("/sys/fs/cgroup/memory.current", NULL);
+	uint64_t available = min_u64(region_available(), LAYOUT_POS_END);
 
-	if (max != 0)
-		available = min_u64(available, max > current ? max - current : 0);
 	/* The pool of huge pages is not part of what is "available". */
 	return available + placement_read_number(huge, NULL) * 2 * MIB;
 }

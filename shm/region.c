@@ -2,6 +2,7 @@
 #include "shm/region.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -74,19 +75,50 @@ static uint64_t region_read_number(const char *path, const char *key)
 	return at ? strtoull(at + (key ? strlen(key) : 0), NULL, 10) : 0;
 }
 
-/* What a new ring may take: the machine's available memory, and the memory cgroup's if less. */
-static uint64_t region_available(void)
+/* What one memory cgroup leaves; a file that is not there limits nothing. */
+static uint64_t region_group_available(const char *group)
+{
+	char path[PATH_MAX];
+	uint64_t max, current;
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
+	max = region_read_number(path, NULL);
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.current", group);
+	current = region_read_number(path, NULL);
+	if (max == 0)
+		return UINT64_MAX;
+	return max > current ? max - current : 0;
+}
+
+/* The least that this process' cgroup (version 2) and the ones above it leave. */
+static uint64_t region_groups_available(void)
+{
+	char group[PATH_MAX / 2] = "";
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	uint64_t available = UINT64_MAX;
+	char *slash;
+
+	if (file && (fscanf(file, "0::%2047[^\n]", group) != 1 || group[0] != '/'))
+		group[0] = '\0';
+	if (file)
+		fclose(file);
+	do {
+		available = min_u64(available, region_group_available(group));
+		slash = strrchr(group, '/');
+		if (slash)
+			*slash = '\0';
+	} while (slash);
+	return available;
+}
+
+uint64_t region_available(void)
 {
 	uint64_t available = region_read_number("/proc/meminfo", "MemAvailable:") * 1024;
-	uint64_t max = region_read_number("/sys/fs/cgroup/memory.max", NULL);
-	uint64_t current = region_read_number("/sys/fs/cgroup/memory.current", NULL);
 
 	/* What cannot be read limits nothing: populating the memory finds out. */
 	if (available == 0)
 		available = UINT64_MAX;
-	if (max != 0)
-		available = min_u64(available, max > current ? max - current : 0);
-	return available;
+	return min_u64(available, region_groups_available());
 }
 
 /* Huge pages are taken from the pool only when all of the ring fits there. */

@@ -48,6 +48,10 @@ struct region_options {
  */
 extern void (*region_place_hook)(void *base, uint64_t len, int node);
 
+/* Bytes that new rings may take: the machine's available memory, and what this process' memory
+ * cgroups leave if that is less; UINT64_MAX where neither can be read. */
+uint64_t region_available(void);
+
 /* Largest record that a ring of ring_len bytes takes: a quarter of it or 16 MiB. */
 uint32_t region_max_len(uint64_t ring_len);
 
