@@ -10,17 +10,34 @@ manager=/usr/lib/systemd/systemd
 [ -x "$manager" ] || { echo 'no systemd here'; exit 77; }
 [ "$(id -u)" -eq 0 ] || { echo 'needs root for a mount namespace'; exit 77; }
 build=${LEAT_BUILD:?needs the directory of a build}
+group=leat-test-$$
 
 if [ "${1:-}" != inside ]; then
 	root=$(mktemp -d "${TMPDIR:-/tmp}/leat-systemd.XXXXXX")
-	trap 'rm -rf "$root"' EXIT
+	trap 'rm -rf "$root"; find /sys/fs/cgroup -depth -type d -path "*$group*" -exec rmdir {} +' EXIT
 	env -u MAKEFLAGS -u MAKELEVEL make -s install "O=$(dirname "$build")" \
 		"VARIANT=$(basename "$build")" "DESTDIR=$root" PREFIX=/usr
-	unshare -m "$0" inside "$root"
+	unshare -m "$0" inside "$root" "$group"
 	exit
 fi
 
-root=$2
+root=$2 group=$3
+# A manager takes every process of the control group that it starts in: so it starts in one where
+# nobody else is.
+alone=
+while IFS=: read -r _ controllers path; do
+	case $controllers in
+	name=systemd) at=/sys/fs/cgroup/systemd$path ;;
+	'') at=/sys/fs/cgroup/unified$path ; [ -d "$at" ] || at=/sys/fs/cgroup$path ;;
+	*) continue ;;
+	esac
+	[ -w "$at/cgroup.procs" ] || continue
+	mkdir "$at/$group"
+	echo $$ >"$at/$group/cgroup.procs"
+	alone=yes
+done </proc/self/cgroup
+[ -n "$alone" ] || { echo 'no control group can be made here'; exit 77; }
+
 mount -t tmpfs tmpfs /run
 mkdir -p /run/user/0 /run/systemd/system "$root/config/systemd/user" "$root/data"
 chmod 0700 /run/user/0
@@ -42,7 +59,7 @@ manager_pid=$!
 fail()
 {
 	echo "$*"
-	cat "$root/log"
+	cat "$root/log"; systemctl --user status leatd.service --no-pager
 	systemctl --user stop leatd.service leatd.socket
 	kill "$manager_pid"
 	exit 1
