@@ -16,6 +16,7 @@ struct alter_job {
 	struct permission_subject subject;
 	struct options options;
 	unsigned int changed;
+	uint64_t memory; /* that its rings may have */
 	char key[64];
 	char value[256];
 };
@@ -26,7 +27,8 @@ static void alter_done(struct worker_job *worker_job)
 	struct registry_stream *stream = job->stream;
 
 	if (job->dispatch.result == 0)
-		job->dispatch.result = registry_set_options(stream, &job->options);
+		job->dispatch.result =
+			registry_set_options(&job->server->registry, stream, &job->options);
 	for (uint32_t i = 0; job->dispatch.result == 0 && i < stream->n_shards; i++)
 		if (stream->shards[i].shard && (job->changed & OPTIONS_CHANGED_POLICY))
 			shard_set_policy(stream->shards[i].shard, &job->options.policy);
@@ -45,7 +47,7 @@ static void alter_done(struct worker_job *worker_job)
 static int alter_rings(struct alter_job *job, char *detail, size_t detail_len)
 {
 	uint64_t needed = job->stream->n_shards * job->options.ring_len;
-	uint64_t available = placement_available();
+	uint64_t available = min_u64(placement_available(), job->memory);
 	int r = 0;
 
 	if (needed + STREAM_MEMORY_SPARE > available) {
@@ -83,6 +85,14 @@ static void alter_run(struct worker_job *worker_job)
 	job->dispatch.result = r;
 }
 
+/* What is left of max-memory, its own rings as they are now not counted. */
+static uint64_t alter_memory(const struct server *server, const struct options *options)
+{
+	uint64_t others = server->registry.ring_len - options->n_shards * options->ring_len;
+
+	return server->config->max_memory > others ? server->config->max_memory - others : 0;
+}
+
 int alter_op_set(struct session *session, const json_t *request, struct dispatch_reply *reply)
 {
 	struct registry_stream *stream;
@@ -113,6 +123,7 @@ int alter_op_set(struct session *session, const json_t *request, struct dispatch
 	job->server = session->server;
 	job->stream = stream;
 	job->options = *registry_options(stream);
+	job->memory = alter_memory(session->server, &job->options);
 	job->dispatch.job = (struct worker_job){ .run = alter_run, .done = alter_done };
 	stream->n_jobs++;
 	stream->altering = true;

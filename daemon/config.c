@@ -11,6 +11,11 @@ enum {
 	CONFIG_LINE_MAX = 4096
 };
 
+static uint64_t config_half_of_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+}
+
 void config_init(struct config *config)
 {
 	*config = (struct config){
@@ -20,6 +25,7 @@ void config_init(struct config *config)
 		.max_streams = 256,
 		.max_shards = 512,
 		.max_checkpoints = 1024,
+		.max_memory = config_half_of_memory(),
 		.stop_timeout_ns = 60 * NS_PER_S,
 		.create_everybody = true,
 		.ring_len = 16 * MIB,
@@ -153,6 +159,8 @@ static const struct config_key config_keys[] = {
 	/* A manager passes four names a shard in one environment string of 128 KiB. */
 	{ "max-shards", CONFIG_NUMBER, offsetof(struct config, max_shards), 1, 600 },
 	{ "max-checkpoints", CONFIG_NUMBER, offsetof(struct config, max_checkpoints), 0, 65536 },
+	{ "max-memory", CONFIG_LEN, offsetof(struct config, max_memory), LAYOUT_RING_MIN,
+	  (uint64_t)1 << 56 },
 	{ "stop-timeout", CONFIG_NS, offsetof(struct config, stop_timeout_ns), 0,
 	  86400 * NS_PER_S },
 	{ "default-ring", CONFIG_LEN, offsetof(struct config, ring_len), LAYOUT_RING_MIN,

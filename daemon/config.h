@@ -32,6 +32,7 @@ struct config {
 	uint32_t max_streams;
 	uint32_t max_shards;
 	uint32_t max_checkpoints; /* names of one stream */
+	uint64_t max_memory;      /* of all rings, bytes */
 	uint64_t stop_timeout_ns;
 	bool create_everybody;
 	/* Defaults of a new stream. */

@@ -129,10 +129,11 @@ static void dispatch_answer(struct session *session, int r, struct dispatch_repl
 	json_decref(object);
 	dispatch_reply_deinit(reply);
 	if (sent < 0) {
-		log_limited(LOG_LEVEL_INFO,
-			    "Process %d (%s) is disconnected: a reply cannot be "
-			    "sent: %s",
-			    session->pid, session->client, strerror(-sent));
+		/* Who leaves without waiting does nothing wrong; who stays and does not read does. */
+		if (sent != -EPIPE && sent != -ECONNRESET)
+			log_limited(LOG_LEVEL_INFO,
+				    "Process %d (%s) is disconnected: a reply cannot be sent: %s",
+				    session->pid, session->client, strerror(-sent));
 		session_end(session, 0, NULL);
 	}
 }

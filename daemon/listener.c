@@ -42,7 +42,6 @@ static int listener_make(struct server *server, int *ret_fd, char *detail, size_
 	struct sockaddr_un address = { 0 };
 	cleanup_with(close_fdp) int fd = -1;
 	int r = listener_path(server, &address, detail, detail_len);
-	mode_t mask;
 
 	if (r < 0)
 		return r;
@@ -52,10 +51,11 @@ static int listener_make(struct server *server, int *ret_fd, char *detail, size_
 		return -errno;
 	}
 	(void)unlink(address.sun_path);
-	/* Anybody may connect; what a client may do is decided for each stream. */
-	mask = umask(0111);
 	r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	umask(mask);
+	/* Anybody may connect; what a client may do is decided for each stream. Not by umask, which
+	 * is that of all threads. */
+	if (r == 0 && chmod(address.sun_path, 0666) < 0)
+		r = -errno;
 	if (r == 0 && listen(fd, LISTENER_BACKLOG) < 0)
 		r = -errno;
 	if (r < 0) {

@@ -64,6 +64,7 @@ int registry_define(struct registry *registry, struct registry_stream *stream,
 	store_relaxed(&stream->quota.limit, options->retain_len);
 	memcpy(stream->uuid, uuid, 16);
 	registry->n_shards += options->n_shards;
+	registry->ring_len += options->n_shards * options->ring_len;
 	return 0;
 }
 
@@ -111,6 +112,8 @@ void registry_remove(struct registry *registry, struct registry_stream *stream)
 	cds_list_del(&stream->name_node);
 	registry->n_streams--;
 	registry->n_shards -= stream->n_shards;
+	if (stream->settings)
+		registry->ring_len -= stream->n_shards * registry_options(stream)->ring_len;
 }
 
 struct registry_stream *registry_stream_free(struct registry_stream *stream)
@@ -135,13 +138,15 @@ static void registry_free_settings(struct rcu_head *head)
 	free((char *)head - offsetof(struct registry_settings, rcu));
 }
 
-int registry_set_options(struct registry_stream *stream, const struct options *options)
+int registry_set_options(struct registry *registry, struct registry_stream *stream,
+			 const struct options *options)
 {
 	struct registry_settings *settings = calloc(1, sizeof(*settings)), *old = stream->settings;
 
 	if (!settings)
 		return -ENOMEM;
 	settings->options = *options;
+	registry->ring_len += stream->n_shards * (options->ring_len - old->options.ring_len);
 	rcu_assign_pointer(stream->settings, settings);
 	store_relaxed(&stream->quota.limit, options->retain_len);
 	urcu_memb_call_rcu(&old->rcu, registry_free_settings);

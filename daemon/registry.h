@@ -77,6 +77,7 @@ struct registry {
 	struct cds_list_head buckets[REGISTRY_BUCKETS];
 	uint32_t n_streams; /* all states */
 	uint32_t n_shards;
+	uint64_t ring_len; /* bytes of all rings */
 };
 
 void registry_init(struct registry *registry);
@@ -100,7 +101,8 @@ struct registry_stream *registry_stream_free(struct registry_stream *stream);
 /* Any state. */
 struct registry_stream *registry_find(struct registry *registry, const char *name);
 /* Replaces the options; -ENOMEM. */
-int registry_set_options(struct registry_stream *stream, const struct options *options);
+int registry_set_options(struct registry *registry, struct registry_stream *stream,
+			 const struct options *options);
 
 /* Control thread. NULL without memory or when there is none of that name (find). */
 struct registry_checkpoint *registry_find_checkpoint(struct registry_stream *stream,

@@ -520,7 +520,7 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 	/* Rings and the socket have found their place; who is left belongs to nobody. */
 	n_dropped = notify_drop_rest(notify);
 	if (n_dropped > 0)
-		log_notice("%zu fds that were kept belong to no stream; they were let go",
+		log_notice("%zu fds that were kept are of no use any more; they were let go",
 			   n_dropped);
 	if (notify_watchdog_ns(notify))
 		server->watchdog_ns = clock_now_ns(CLOCK_MONOTONIC);

@@ -365,8 +365,16 @@ static int stream_check_room(struct stream_job *job)
 	const struct server *server = job->server;
 	struct dispatch_reply *reply = &job->dispatch.reply;
 	uint64_t n = (uint64_t)server->registry.n_shards + job->options.n_shards;
+	uint64_t needed = job->options.n_shards * job->options.ring_len;
+	uint64_t max = server->config->max_memory, used = server->registry.ring_len;
 	struct rlimit limit;
 
+	if (used + needed > max)
+		return dispatch_fail(reply, -ENOSPC,
+				     "stream '%s' needs %" PRIu64 " bytes of memory for its rings; "
+				     "available are %" PRIu64 " of the %" PRIu64 " that all rings "
+				     "may have (max-memory)",
+				     job->stream->name, needed, max > used ? max - used : 0, max);
 	if (n > server->config->max_shards)
 		return dispatch_fail(reply, -ENOSPC,
 				     "the bus has room for %u shards (max-shards); there are %u, "

@@ -184,6 +184,14 @@ START_TEST(the_bus_has_limits)
 	bed.config.max_streams = 1;
 	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"two\"}"), -ENOSPC);
 	bed.config.max_streams = 100;
+	bed.config.max_memory = 192 << 10;
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"two\",\"options\":{\"shards\":2}}"),
+			 -ENOSPC);
+	ck_assert_int_eq(ask("{\"op\":\"set\",\"stream\":\"one\",\"key\":\"ring\","
+			     "\"value\":\"128K\"}"),
+			 -ENOSPC);
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"two\"}"), 0);
+	ck_assert_int_eq(ask("{\"op\":\"remove\",\"stream\":\"two\"}"), 0);
 	bed.config.create_everybody = false;
 	become(4711, 4711);
 	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"two\"}"), -EACCES);

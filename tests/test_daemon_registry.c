@@ -59,6 +59,7 @@ START_TEST(a_name_is_found_from_the_beginning_of_its_making)
 	ck_assert_ptr_null(registry_find(&registry, "events"));
 	ck_assert_uint_eq(registry.n_shards, 0);
 	ck_assert_uint_eq(registry.n_streams, 0);
+	ck_assert_uint_eq(registry.ring_len, 0);
 }
 END_TEST
 
@@ -132,7 +133,7 @@ START_TEST(readers_need_no_lock)
 		struct registry_checkpoint *checkpoint = registry_add_checkpoint(stream, "me");
 
 		changed.ring_len = 65536u << (i % 4);
-		ck_assert_int_eq(registry_set_options(stream, &changed), 0);
+		ck_assert_int_eq(registry_set_options(&registry, stream, &changed), 0);
 		if (i % 3)
 			registry_remove_checkpoint(stream, checkpoint);
 		unmake(stream);
