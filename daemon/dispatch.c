@@ -129,7 +129,7 @@ static void dispatch_answer(struct session *session, int r, struct dispatch_repl
 	json_decref(object);
 	dispatch_reply_deinit(reply);
 	if (sent < 0) {
-		/* Who leaves without waiting does nothing wrong; who stays and does not read does. */
+		/* Who leaves without waiting does nothing wrong; who does not read does. */
 		if (sent != -EPIPE && sent != -ECONNRESET)
 			log_limited(LOG_LEVEL_INFO,
 				    "Process %d (%s) is disconnected: a reply cannot be sent: %s",

@@ -136,6 +136,16 @@ static long resident_kib(void)
 	return kib;
 }
 
+/* A sanitizer keeps what was freed for a while, and finds leaks itself. */
+static void want_resident(long before)
+{
+	const char *variant = getenv("LEAT_VARIANT");
+
+	if (variant && strcmp(variant, "release") != 0 && strcmp(variant, "debug") != 0)
+		return;
+	must(resident_kib() < before + 4096, "%ld KiB, before %ld", resident_kib(), before);
+}
+
 /* Processor time of the daemon in milliseconds. */
 static long busy_ms(void)
 {
@@ -322,7 +332,7 @@ START_TEST(a_client_that_never_reads_is_disconnected)
 	want_fds(fds);
 	close(fd);
 	close(raw_hello());
-	must(resident_kib() < kib + 4096, "%ld KiB, before %ld", resident_kib(), kib);
+	want_resident(kib);
 }
 END_TEST
 
@@ -441,7 +451,7 @@ START_TEST(streams_made_and_removed_by_clients_that_die_leave_nothing)
 	(void)leat_stream_delete(handle, "s");
 	leat_close(handle);
 	want_fds(fds + 1);
-	must(resident_kib() < kib + 4096, "%ld KiB, before %ld", resident_kib(), kib);
+	want_resident(kib);
 }
 END_TEST
 
