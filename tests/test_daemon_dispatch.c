@@ -521,7 +521,6 @@ START_TEST(slots_of_a_removed_stream_are_forgotten)
 	ck_assert_int_eq(ask("{\"op\":\"remove\",\"stream\":\"events\"}"), 0);
 	ck_assert(cds_list_empty(&bed.server->slots));
 	create("events");
-	attach("");
 }
 END_TEST
 
