@@ -190,7 +190,10 @@ static void process_ended(struct server_source *source, uint32_t events)
 		process_drop_slot(slot);
 		n++;
 	}
-	log_limited(LOG_LEVEL_INFO, "Process %d ended with %u publisher slots", process->pid, n);
+	if (n > 0)
+		log_limited(LOG_LEVEL_INFO,
+			    "Process %d ended; its publisher slots (%u) are given up", process->pid,
+			    n);
 	process_put(process);
 }
 

@@ -168,8 +168,8 @@ int restore_streams(struct server *server)
 	if (r < 0)
 		return r;
 	if (restore.n_streams > 0)
-		log_info("%u streams with %u shards are back, %u shards failed, %u publishers "
-			 "live on",
+		log_info("Streams are back: %u, with %u shards, of which %u failed; publishers "
+			 "that live on: %u",
 			 restore.n_streams, restore.n_shards, restore.n_failed,
 			 restore.n_publishers);
 	return 0;

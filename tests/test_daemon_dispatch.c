@@ -733,7 +733,6 @@ START_TEST(who_hangs_up_while_something_is_made_leaves_nothing_open)
 	daemon_bed_disconnect(&other);
 	daemon_bed_settle(&bed);
 	ck_assert_uint_eq(bed.server->n_sessions, 1);
-	/* It was made all the same: there was nobody left to tell. */
 	ck_assert_int_eq(ask("{\"op\":\"describe\",\"stream\":\"events\"}"), 0);
 }
 END_TEST
