@@ -36,6 +36,7 @@ UNIT_TESTS += \
 	tests/test_daemon_quantity.c \
 	tests/test_daemon_registry.c \
 	tests/test_daemon_retention.c \
+	tests/test_daemon_session.c \
 	tests/test_daemon_worker.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \

@@ -699,61 +699,6 @@ START_TEST(set_refuses_what_create_would_refuse)
 }
 END_TEST
 
-/* ---- what clients do wrong ---- */
-
-START_TEST(who_sends_without_reading_is_disconnected)
-{
-	static const char request[] = "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":0,"
-				      "\"role\":\"subscribe\"}";
-	int fds;
-
-	create("events");
-	fds = count_fds();
-	for (int i = 0; i < 50; i++) {
-		(void)!send(client.fd, request, strlen(request), MSG_NOSIGNAL);
-		server_step(bed.server, 1);
-	}
-	daemon_bed_settle(&bed);
-	ck_assert_uint_eq(bed.server->n_sessions, 0);
-	/* The client's first reply lies there with its fds; the daemon holds none of them. */
-	daemon_bed_disconnect(&client);
-	ck_assert_int_eq(count_fds(), fds - 2);
-	daemon_bed_connect(&bed, &client);
-}
-END_TEST
-
-START_TEST(who_hangs_up_while_something_is_made_leaves_nothing_open)
-{
-	static const char request[] = "{\"op\":\"create\",\"stream\":\"events\"}";
-	struct daemon_bed_client other;
-
-	daemon_bed_connect(&bed, &other);
-	ck_assert_int_gt(send(other.fd, request, strlen(request), 0), 0);
-	server_step(bed.server, 100);
-	daemon_bed_disconnect(&other);
-	daemon_bed_settle(&bed);
-	ck_assert_uint_eq(bed.server->n_sessions, 1);
-	ck_assert_int_eq(ask("{\"op\":\"describe\",\"stream\":\"events\"}"), 0);
-}
-END_TEST
-
-START_TEST(connections_are_limited_per_user_and_in_all)
-{
-	int pair[2];
-
-	bed.config.max_connections_per_user = 1;
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	ck_assert_int_eq(session_new(bed.server, pair[1], NULL), -EAGAIN);
-	close(pair[0]);
-	bed.config.max_connections_per_user = 100;
-	bed.config.max_connections = 1;
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	ck_assert_int_eq(session_new(bed.server, pair[1], NULL), -EAGAIN);
-	close(pair[0]);
-	ck_assert_uint_eq(bed.server->n_sessions, 1);
-}
-END_TEST
-
 static TCase *requests(void)
 {
 	TCase *tc = tcase_create("requests");
@@ -783,9 +728,6 @@ static TCase *requests(void)
 	tcase_add_test(tc, statistics_say_what_the_protocol_lists);
 	tcase_add_test(tc, a_long_list_is_sent_whole);
 	tcase_add_test(tc, set_refuses_what_create_would_refuse);
-	tcase_add_test(tc, who_sends_without_reading_is_disconnected);
-	tcase_add_test(tc, who_hangs_up_while_something_is_made_leaves_nothing_open);
-	tcase_add_test(tc, connections_are_limited_per_user_and_in_all);
 	return tc;
 }
 

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections: what clients do wrong with them, and how many there can be. */
+#include <check.h>
+#include <dirent.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/daemon_bed.h"
+
+static struct daemon_bed bed;
+static struct daemon_bed_client client;
+
+static void setup(void)
+{
+	daemon_bed_start(&bed);
+	daemon_bed_connect(&bed, &client);
+}
+
+static void teardown(void)
+{
+	daemon_bed_disconnect(&client);
+	daemon_bed_end(&bed);
+}
+
+#define ask(...) daemon_bed_ask(&client, __VA_ARGS__)
+
+static int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+START_TEST(who_sends_without_reading_is_disconnected)
+{
+	static const char request[] = "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":0,"
+				      "\"role\":\"subscribe\"}";
+	int fds;
+
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"events\"}"), 0);
+	fds = count_fds();
+	for (int i = 0; i < 50; i++) {
+		(void)!send(client.fd, request, strlen(request), MSG_NOSIGNAL);
+		server_step(bed.server, 1);
+	}
+	daemon_bed_settle(&bed);
+	ck_assert_uint_eq(bed.server->n_sessions, 0);
+	/* The client's first reply lies there with its fds; the daemon holds none of them. */
+	daemon_bed_disconnect(&client);
+	ck_assert_int_eq(count_fds(), fds - 2);
+	daemon_bed_connect(&bed, &client);
+}
+END_TEST
+
+START_TEST(who_hangs_up_while_something_is_made_leaves_nothing_open)
+{
+	static const char request[] = "{\"op\":\"create\",\"stream\":\"events\"}";
+	struct daemon_bed_client other;
+
+	daemon_bed_connect(&bed, &other);
+	ck_assert_int_gt(send(other.fd, request, strlen(request), 0), 0);
+	server_step(bed.server, 100);
+	daemon_bed_disconnect(&other);
+	daemon_bed_settle(&bed);
+	ck_assert_uint_eq(bed.server->n_sessions, 1);
+	ck_assert_int_eq(ask("{\"op\":\"describe\",\"stream\":\"events\"}"), 0);
+}
+END_TEST
+
+START_TEST(connections_are_limited_per_user_and_in_all)
+{
+	int pair[2];
+
+	bed.config.max_connections_per_user = 1;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(session_new(bed.server, pair[1], NULL), -EAGAIN);
+	close(pair[0]);
+	bed.config.max_connections_per_user = 100;
+	bed.config.max_connections = 1;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(session_new(bed.server, pair[1], NULL), -EAGAIN);
+	close(pair[0]);
+	ck_assert_uint_eq(bed.server->n_sessions, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("session");
+	TCase *tc = tcase_create("session");
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	if (!daemon_bed_is_possible())
+		return 77;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, who_sends_without_reading_is_disconnected);
+	tcase_add_test(tc, who_hangs_up_while_something_is_made_leaves_nothing_open);
+	tcase_add_test(tc, connections_are_limited_per_user_and_in_all);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
