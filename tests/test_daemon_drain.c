@@ -11,10 +11,21 @@
 
 #include "daemon/drain.h"
 #include "daemon/shard.h"
+#include "persist/segment.h"
 #include "persist/verify.h"
 #include "shm/clock.h"
 #include "shm/orphan.h"
 #include "shm/wait.h"
+
+#if defined(__SANITIZE_THREAD__)
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+
+/* liburcu changes a list with volatile accesses, which the race detector takes for plain ones. */
+const char *__tsan_default_suppressions(void)
+{
+	return "race:cds_list_add_tail_rcu\nrace:cds_list_del_rcu\n";
+}
+#endif
 
 static char dir[64];
 static struct drain *drain;
@@ -197,6 +208,53 @@ START_TEST(records_become_durable_and_the_ring_is_reused)
 	ck_assert_uint_eq(ring_tail(pub_ring), stats.tail);
 	publish(10, 1);
 	wait_durable();
+}
+END_TEST
+
+/* As if the daemon had been killed with two writes under way, of which only the later one, that
+ * of [from, to), got to the segment. */
+static void write_to_segment(uint64_t from, uint64_t to)
+{
+	int dir_fd = open(dir, O_DIRECTORY | O_CLOEXEC), fd;
+	char name[FORMAT_NAME_LEN];
+	uint64_t *bases;
+	size_t n;
+
+	ck_assert_int_eq(segment_list(dir_fd, &bases, &n), 0);
+	format_segment_name(bases[n - 1], name);
+	fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, ring_at(pub_ring, from), to - from,
+				(off_t)(FORMAT_SEGMENT_LEN + from - bases[n - 1])),
+			 (ssize_t)(to - from));
+	free(bases);
+	close(fd);
+	close(dir_fd);
+}
+
+START_TEST(a_write_that_did_not_get_there_is_made_good_from_the_ring)
+{
+	struct verify_stats verified;
+	struct region_fds fds;
+	uint32_t generation;
+	uint64_t pos[4];
+
+	ck_assert_int_eq(publish_at(100, 0, &pos[0]), 0);
+	wait_durable();
+	ck_assert_int_eq(shard_region_fds(shard, REGION_DAEMON, 0, &generation, &fds), 0);
+	stop_shard(true);
+	publisher.kick_fd = -1;
+	for (uint32_t i = 1; i < 4; i++)
+		ck_assert_int_eq(publish_at(100, i, &pos[i]), 0);
+	write_to_segment(pos[2], ring_tail(pub_ring));
+	options.survivors = &fds;
+	options.n_survivors = 1;
+	start_shard();
+	options.n_survivors = 0;
+	publisher.kick_fd = shard_kick_fd(shard);
+	wait_durable();
+	ck_assert_int_eq(verify_dir(dir, NULL, NULL, &verified), 0);
+	ck_assert_uint_eq(verified.n_damaged, 0);
+	ck_assert_uint_eq(verified.n_records, 4);
 }
 END_TEST
 
@@ -446,6 +504,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, records_become_durable_and_the_ring_is_reused);
+	tcase_add_test(tcase, a_write_that_did_not_get_there_is_made_good_from_the_ring);
 	tcase_add_test(tcase, largest_records_go_round_the_ring);
 	tcase_add_test(tcase, a_dead_publishers_reservation_becomes_a_tombstone);
 	tcase_add_test(tcase, a_hole_without_owner_becomes_a_tombstone);
