@@ -99,6 +99,7 @@ SYS_TESTS += \
 	tests/sys_second_daemon.sh \
 	tests/sys_sizes.c \
 	tests/sys_stat.sh \
+	tests/sys_stopped_publisher.c \
 	tests/sys_stopped_subscriber.sh \
 	tests/sys_sub_options.sh \
 	tests/sys_systemd_unit.sh \

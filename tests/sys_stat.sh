@@ -13,9 +13,11 @@ positions_and_counts()
 	local latest last
 	bus_start
 	leat stream create events --shards 2 --ring 64K
+	leat stat events --json >"$dir/json"
 	for last in earliest latest written durable records bytes tombstones damaged gaps \
-		kept_bytes segments disk_errors syncs successors full_waits publishers limit; do
-		[ -n "$(figures events "$last")" ] || fail "no $last"
+		kept_bytes segments disk_errors syncs successors full_waits publishers limit \
+		records_per_s bytes_per_s; do
+		has_text "$dir/json" "\"$last\":[0-9]" || fail "no $last"
 	done
 	equal "$(figure events earliest)" "$(figure events latest)" 'of an empty stream'
 	equal "$(figure events records)" 0

@@ -3,11 +3,11 @@
 # Where a subscriber starts, where it stops and what it prints.
 . "$(dirname "$0")/harness.sh"
 
-# A stream of one shard with records 1..N.
+# numbers N [RING]: a stream of one shard with records 1..N.
 numbers()
 {
 	bus_start
-	leat stream create numbers --ring 64K
+	leat stream create numbers --ring "${2-64K}"
 	seq "$1" | leat pub numbers
 }
 
@@ -65,10 +65,20 @@ positions()
 	bus_stop
 }
 
+time_in_ring()
+{
+	starts_at_time 4M
+}
+
+time_on_disk()
+{
+	starts_at_time 64K
+}
+
 starts_at_time()
 {
 	local middle from ns
-	numbers 5000
+	numbers 5000 "$1"
 	until_true 5 past_millisecond "$(leat sub numbers -o earliest -e -f '%T\n' | tail -n 1)"
 	middle=$(now_ms)
 	until_true 5 past_millisecond "$middle"
@@ -184,7 +194,8 @@ harness_case 'sub -o earliest gives everything' starts_earliest
 harness_case 'sub starts with what comes next' starts_latest
 harness_case 'sub -o POSITION gives the first record at or after it' starts_at_position
 harness_case 'positions are multiples of 32 and rise' positions
-harness_case 'sub -o @TIME gives the first record of that time or later' starts_at_time
+harness_case 'sub -o @TIME gives the first record of that time or later' time_on_disk
+harness_case 'so it does where all is in the ring' time_in_ring
 harness_case 'sub -c N stops after N records' counts
 harness_case 'sub -f and -D print as they say' prints_formats
 harness_case 'sub -J prints one JSON object a line' prints_json
