@@ -377,7 +377,19 @@ static bool shard_stop_pass(struct shard *shard, uint64_t now_ns)
 	return true;
 }
 
-bool shard_drain_pass(struct shard *shard, uint64_t now_ns)
+/* Something may become due without anybody kicking. */
+static bool shard_is_restless(const struct shard *shard)
+{
+	if (shard->life != SHARD_RUNNING && shard->life != SHARD_STOPPING)
+		return false;
+	return shard->life == SHARD_STOPPING || shard->succession != SUCCESSION_NONE ||
+	       shard->want_ring_len != 0 || shard->guard_pos != shard->pos || shard->failures > 0 ||
+	       shard->pos < ring_tail(shard->cur.ring) || shard->policy.rate_limit != 0 ||
+	       (shard->store && shard->policy.sync == SHARD_SYNC_INTERVAL &&
+		store_durable(shard->store) < store_next(shard->store));
+}
+
+bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless)
 {
 	bool moved = false;
 
@@ -391,17 +403,7 @@ bool shard_drain_pass(struct shard *shard, uint64_t now_ns)
 		shard_guard_sleepers(shard, now_ns);
 		moved |= shard_stop_pass(shard, now_ns);
 	}
+	*restless |= shard_is_restless(shard);
 	pthread_mutex_unlock(&shard->lock);
 	return moved;
-}
-
-bool shard_drain_restless(const struct shard *shard)
-{
-	if (shard->life != SHARD_RUNNING && shard->life != SHARD_STOPPING)
-		return false;
-	return shard->life == SHARD_STOPPING || shard->succession != SUCCESSION_NONE ||
-	       shard->want_ring_len != 0 || shard->guard_pos != shard->pos || shard->failures > 0 ||
-	       shard->pos < ring_tail(shard->cur.ring) || shard->policy.rate_limit != 0 ||
-	       (shard->store && shard->policy.sync == SHARD_SYNC_INTERVAL &&
-		store_durable(shard->store) < store_next(shard->store));
 }

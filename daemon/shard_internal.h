@@ -133,10 +133,9 @@ struct layout_counters *shard_counters(const struct shard *shard);
 
 /* ---- shard_drain.c: one pass ---- */
 
-/* Drain thread; true when something was done. now_ns: CLOCK_MONOTONIC. */
-bool shard_drain_pass(struct shard *shard, uint64_t now_ns);
-/* True while something may become due without anybody kicking: nap shortly. */
-bool shard_drain_restless(const struct shard *shard);
+/* Drain thread; true when something was done. now_ns: CLOCK_MONOTONIC. *restless is set when
+ * something may become due without anybody kicking: nap shortly. */
+bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless);
 /* The finished, valid unit (record, whole batch, ...) at pos below tail, whose word was loaded
  * once by the caller: its span, else 0. */
 uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, uint64_t tail,

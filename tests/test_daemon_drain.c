@@ -17,16 +17,6 @@
 #include "shm/orphan.h"
 #include "shm/wait.h"
 
-#if defined(__SANITIZE_THREAD__)
-__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
-
-/* liburcu changes a list with volatile accesses, which the race detector takes for plain ones. */
-const char *__tsan_default_suppressions(void)
-{
-	return "race:cds_list_add_tail_rcu\nrace:cds_list_del_rcu\n";
-}
-#endif
-
 static char dir[64];
 static struct drain *drain;
 static struct shard *shard;
