@@ -51,7 +51,7 @@ static void sleep_once(struct helper *helper, unsigned int n_bells)
 {
 	int r = sleep_any(helper->words, helper->n_words, helper->slice_ns);
 
-	/* The kernel names one; others may have rung too, and their sleepers count on us as well. */
+	/* The kernel names one; others may have rung too, and their sleepers count on us. */
 	for (unsigned int i = 0; r >= 0 && i < n_bells; i++)
 		if (load_relaxed(helper->words[i].word) != helper->words[i].expected)
 			wait_futex_wake(helper->words[i].word, HELPER_FANOUT);
