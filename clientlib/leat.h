@@ -59,7 +59,8 @@ struct leat_bus *leat_close(struct leat_bus *bus);
 /* A short English name of a negative errno returned by this library. Static. Any thread. */
 const char *leat_strerror(int error);
 
-/* The sentence about the last failure on this handle or what was opened on it; "" if none. Valid
+/* The sentence about the last failure on this handle; "" if none. leat_detail() also has those of
+ * what was opened on the bus, each thread its own, but for "no room" and "no message" in time. Valid
  * until the next call on the handle from this thread. */
 const char *leat_detail(const struct leat_bus *bus);
 const char *leat_publisher_detail(const struct leat_publisher *publisher);
@@ -220,7 +221,8 @@ uint32_t leat_publisher_shard_of(const struct leat_publisher *publisher, const v
  * Publishes one record; on 0 it is acknowledged at level ring. ret_result (may be NULL) says
  * where it is. -EAGAIN the ring is full and the timeout is 0, -ETIMEDOUT still full at its end,
  * -EMSGSIZE (detail: the limit), -EINVAL, -ENOENT the stream was deleted, -ENOSPC or -EIO the
- * shard is stopped by a disk error, -EPERM after fork, -ESTALE not known whether it counts.
+ * shard is stopped by a disk error, -EACCES the stream moved and its mode forbids publishing now,
+ * -EPERM after fork, -ESTALE not known whether it counts.
  */
 int leat_publish(struct leat_publisher *publisher, const struct leat_record *record,
 		 struct leat_result *ret_result);
@@ -335,7 +337,8 @@ int leat_subscriber_open(struct leat_bus *bus, const char *stream,
 struct leat_subscriber *leat_subscriber_close(struct leat_subscriber *subscriber);
 
 /* The next message: 1 with a message, 0 at the stop, -ETIMEDOUT, -EINTR after a signal, -ENOENT
- * the stream was deleted, -EIO. */
+ * the stream was deleted, -EIO, -EACCES the stream moved and its mode forbids subscribing now,
+ * -EBADMSG, -ENOMEM, -EMFILE, -EPERM after fork. */
 int leat_next(struct leat_subscriber *subscriber, uint64_t timeout_ns,
 	      struct leat_message *ret_message);
 /* Zero-copy: like leat_next(), but where the record is in the ring the pointers go into it. What

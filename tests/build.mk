@@ -60,6 +60,7 @@ UNIT_TESTS += \
 
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
+	tests/fuzz_client_reply.c \
 	tests/fuzz_daemon_control.c \
 	tests/fuzz_ring.c \
 	tests/fuzz_segment.c \
