@@ -33,8 +33,8 @@ static void alter_done(struct worker_job *worker_job)
 		if (stream->shards[i].shard && (job->changed & OPTIONS_CHANGED_POLICY))
 			shard_set_policy(stream->shards[i].shard, &job->options.policy);
 	if (job->dispatch.result == 0)
-		log_info("Stream %s: %s was set to %s by user %u", stream->name, job->key,
-			 job->value, job->subject.uid);
+		log_limited(LOG_LEVEL_INFO, "Stream %s: %s was set to %s by user %u", stream->name,
+			    job->key, job->value, job->subject.uid);
 	stream->altering = false;
 	retention_kick(job->server);
 	dispatch_end(&job->dispatch);

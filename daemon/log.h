@@ -23,7 +23,7 @@ enum log_level {
 
 /* At most LOG_RATE_BURST messages in LOG_RATE_NS from one place that a client can make talk. */
 enum {
-	LOG_RATE_BURST = 10
+	LOG_RATE_BURST = 30
 };
 #define LOG_RATE_NS (10 * NS_PER_S)
 

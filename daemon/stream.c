@@ -172,7 +172,8 @@ static void stream_removed_row(struct worker_job *worker_job)
 	struct registry_stream *stream = job->stream;
 
 	if (job->error == 0)
-		log_info("Stream %s was removed by user %u", stream->name, job->subject.uid);
+		log_limited(LOG_LEVEL_INFO, "Stream %s was removed by user %u", stream->name,
+			    job->subject.uid);
 	registry_remove(&job->server->registry, stream);
 	stream->retention = retention_free(stream->retention);
 	registry_stream_free(stream);
@@ -261,8 +262,10 @@ static void stream_created_row(struct worker_job *worker_job)
 	/* The end began while it was being made. */
 	if (load_relaxed(&job->server->stopping))
 		stream_stop(job->stream, job->server->keep_rings);
-	log_info("Stream %s was made by user %u: %u shards with rings of %" PRIu64 " bytes",
-		 job->stream->name, job->subject.uid, job->stream->n_shards, job->options.ring_len);
+	log_limited(LOG_LEVEL_INFO,
+		    "Stream %s was made by user %u: shards: %u, rings of %" PRIu64 " bytes",
+		    job->stream->name, job->subject.uid, job->stream->n_shards,
+		    job->options.ring_len);
 	stream_job_end(job);
 }
 

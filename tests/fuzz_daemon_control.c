@@ -68,17 +68,25 @@ static void fuzz_begin(void)
 	atexit(fuzz_end);
 }
 
+static void fuzz_fail(const char *why)
+{
+	fprintf(stderr, "%s\n", why);
+	abort();
+}
+
 /* Every reply must be an object with ok, and a sentence when it is not. */
 static void fuzz_check(const char *text, size_t len)
 {
 	json_t *reply = json_loadb(text, len, 0, NULL);
 	const json_t *ok = json_object_get(reply, "ok");
 
+	if (!reply)
+		fuzz_fail("a reply that is not JSON");
 	if (!json_is_boolean(ok))
-		abort();
+		fuzz_fail("a reply without ok");
 	if (json_is_false(ok) && (!json_string_value(json_object_get(reply, "error")) ||
 				  json_integer_value(json_object_get(reply, "errno")) <= 0))
-		abort();
+		fuzz_fail("an error without errno or sentence");
 	json_decref(reply);
 }
 
@@ -115,8 +123,8 @@ static bool fuzz_wait_reply(int fd)
 			return fuzz_read(fd);
 		server_step(server, 1);
 	}
-	/* A request that is never answered. */
-	abort();
+	fuzz_fail("a request that is never answered");
+	return false;
 }
 
 static bool fuzz_send(int fd, const uint8_t *bytes, size_t len, bool with_fd)
