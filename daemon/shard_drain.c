@@ -136,6 +136,7 @@ static void shard_bury(struct shard *shard, uint64_t len, enum record_kind kind,
 			    shard->stream, shard->shard, shard->pos, shard->pos + len);
 	shard->stuck_pos = 0;
 	shard->resync = 0;
+	shard->resync_cost = 0;
 }
 
 static bool shard_owner_lives(const struct ring *ring, uint16_t owner)
@@ -155,34 +156,45 @@ static void shard_unresolved(struct shard *shard, uint64_t now_ns)
 	}
 }
 
-/* True for a word at which a search for something valid may stop. */
-static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t tail)
+/* True for a word at which a search for something valid may stop. *cost: bytes looked at. */
+static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t tail, uint64_t *cost)
 {
 	uint64_t word = ring_drain_word(ring, at);
 	uint32_t n_records;
 	uint64_t max_ns;
 
+	*cost += RECORD_ALIGN;
 	if (record_word_kind(word) == RECORD_RESERVED)
 		return shard_owner_lives(ring, record_word_owner(word)) &&
 		       record_word_len(word) >= RECORD_HEADER_LEN &&
 		       record_span(record_word_len(word)) <= tail - at;
-	return word != 0 && shard_drain_unit(ring, at, word, tail, &n_records, &max_ns) > 0;
+	if (!record_word_is_done(word, ring->max_len, ring->len))
+		return false;
+	*cost += record_span(record_word_len(word));
+	return shard_drain_unit(ring, at, word, tail, &n_records, &max_ns) > 0;
 }
 
-/* Garbage at pos: looks for what comes after it, a bounded stretch at a time. */
+/*
+ * Garbage at pos: looks for what comes after it, a bounded stretch in each pass, because other
+ * shards share the thread. Words that promise long records make every look expensive: a search
+ * that has cost several rings gives the rest up as damaged. True when pos has something valid now.
+ */
 static bool shard_resync(struct shard *shard, uint64_t tail)
 {
 	static const struct orphan_dead nobody;
 	const struct ring *ring = shard->cur.ring;
 	uint64_t at = max_u64(shard->resync, shard->pos + RECORD_ALIGN);
-	uint64_t budget = at + SHARD_PASS_LEN / 4;
+	uint64_t cost = 0, most = SHARD_RESYNC_RINGS * ring->len;
 
-	while (at < tail && at < budget && !shard_resync_stops(ring, at, tail))
+	while (at < tail && cost < SHARD_PASS_LEN && !shard_resync_stops(ring, at, tail, &cost))
 		at += RECORD_ALIGN;
-	if (at < tail && at >= budget) {
+	shard->resync_cost += cost;
+	if (at < tail && cost >= SHARD_PASS_LEN && shard->resync_cost < most) {
 		shard->resync = at;
-		return true;
+		return false;
 	}
+	if (shard->resync_cost >= most)
+		at = tail;
 	shard_bury(shard, min_u64(at, tail) - shard->pos, RECORD_DAMAGED, &nobody);
 	return true;
 }
@@ -302,7 +314,7 @@ static bool shard_walk(struct shard *shard, uint64_t now_ns)
 	}
 	if (!shard->store && shard->pos != start)
 		store_relaxed(&shard->cur.ring->govern->written, shard->pos);
-	return changed || shard->pos != start;
+	return changed || shard->pos != start || shard->resync != 0;
 }
 
 /* ---- one pass ---- */

@@ -169,6 +169,7 @@ void shard_succeed_finish(struct shard *shard)
 	shard->scan.pos = 0;
 	shard->stuck_pos = 0;
 	shard->resync = 0;
+	shard->resync_cost = 0;
 	shard->succession = SUCCESSION_NONE;
 	shard->close_forced = false;
 	shard->rate_ns = 0;

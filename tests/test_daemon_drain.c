@@ -464,6 +464,28 @@ START_TEST(garbage_is_marked_and_what_follows_is_kept)
 }
 END_TEST
 
+START_TEST(a_ring_full_of_long_promises_is_given_up_not_searched_for_ever)
+{
+	uint32_t len = pub_ring->max_len;
+	uint64_t promise = record_word(RECORD_COMMITTED, len, publisher.owner, 0), pos;
+	struct shard_stats stats;
+
+	/* Each of 500 words says that 16 KiB follow it: 8 MiB to be looked at in 16 KiB. */
+	ck_assert_int_eq(ring_reserve(&publisher, len, &pos), 0);
+	for (uint32_t at = RECORD_ALIGN; at < len; at += RECORD_ALIGN)
+		memcpy((char *)ring_at(pub_ring, pos) + at, &promise, sizeof(promise));
+	ck_assert_int_eq(ring_commit(&publisher, pos, promise, 1), 0);
+	for (uint32_t i = 0; i < 100; i++)
+		publish(1000, i);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_ge(stats.damaged, 1);
+	ck_assert_uint_eq(stats.bytes, ring_tail(pub_ring) - LAYOUT_FIRST_POS);
+	publish(10, 1);
+	wait_durable();
+}
+END_TEST
+
 START_TEST(a_wild_tail_is_repaired)
 {
 	uint64_t tail;
@@ -503,6 +525,7 @@ int main(void)
 	tcase_add_test(tcase, a_full_disk_stops_the_shard_and_room_lets_it_go_on);
 	tcase_add_test(tcase, a_full_disk_drops_the_oldest_where_the_stream_says_so);
 	tcase_add_test(tcase, garbage_is_marked_and_what_follows_is_kept);
+	tcase_add_test(tcase, a_ring_full_of_long_promises_is_given_up_not_searched_for_ever);
 	tcase_add_test(tcase, a_wild_tail_is_repaired);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
