@@ -57,6 +57,7 @@ static void kill_daemon(const struct harness_bus *bus)
 START_TEST(nobody_fails_and_nothing_is_lost_while_the_keeper_brings_the_daemon_back)
 {
 	struct party *party = harness_shared(sizeof(*party));
+	struct leat_bus *bus;
 
 	harness_bus_start(&party->bus, HARNESS_KEEP);
 	party_start(party, 256 << 10);
@@ -65,6 +66,11 @@ START_TEST(nobody_fails_and_nothing_is_lost_while_the_keeper_brings_the_daemon_b
 		kill_daemon(&party->bus);
 	}
 	party_wait(party, 2000, "after the last kill");
+	/* Everybody kept its slots; nobody took others. */
+	bus = harness_connect(&party->bus);
+	ck_assert_int_eq(harness_figure(bus, "party", "publishers"),
+			 PARTY_PUBLISHERS * PARTY_SHARDS);
+	leat_close(bus);
 	party_end(party);
 	harness_bus_stop(&party->bus);
 }
