@@ -15,12 +15,15 @@ enum {
 /* Longer than any policy of "always" takes: then a sync is asked for whatever the policy was. */
 #define ACK_PATIENCE_NS (2 * NS_PER_S)
 
+#define ACK_AGAIN_NS NS_PER_S
+
 struct ack_wait {
 	struct leat_publisher *publisher;
 	struct publish_shard *shard;
 	uint64_t pos;
 	enum leat_ack level;
 	uint64_t asked_pos; /* a sync was asked for when `written` stood here */
+	uint64_t asked_ns;
 	uint64_t began_ns;
 	bool sync_soon; /* the policy alone would not sync in time */
 };
@@ -41,11 +44,15 @@ static void ask_sync(struct ack_wait *wait)
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	struct deadline deadline = DEADLINE(NS_PER_S);
 	cleanup_with(control_decref) json_t *request = NULL;
-	uint64_t written = ring_written(wait->shard->ring);
+	uint64_t written = ring_written(wait->shard->ring), now;
 
-	if (wait->level != LEAT_ACK_DURABLE || written <= wait->pos || wait->asked_pos >= written)
+	if (wait->level != LEAT_ACK_DURABLE || written <= wait->pos)
 		return;
-	if (!wait->sync_soon && clock_now_ns(CLOCK_MONOTONIC) - wait->began_ns < ACK_PATIENCE_NS)
+	now = clock_now_ns(CLOCK_MONOTONIC);
+	/* Asked once; again if nothing came of it, as when the daemon died over it. */
+	if (wait->asked_pos >= written && now - wait->asked_ns < ACK_AGAIN_NS)
+		return;
+	if (!wait->sync_soon && now - wait->began_ns < ACK_PATIENCE_NS)
 		return;
 	request = json_pack("{s:s, s:s, s:I}", "op", "sync", "stream", publisher->stream, "shard",
 			    (json_int_t)wait->shard->shard);
@@ -54,6 +61,7 @@ static void ask_sync(struct ack_wait *wait)
 		return;
 	control_reply_deinit(&reply);
 	wait->asked_pos = written;
+	wait->asked_ns = now;
 }
 
 /* What stands in the way of ever getting there; 1 = the shard moved, look again. */

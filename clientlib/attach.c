@@ -116,14 +116,18 @@ int attach(struct control *control, const struct attach_request *request, struct
 	return 0;
 }
 
-void attach_end(struct control *control, const char *stream, uint32_t shard, uint32_t slot)
+int attach_end(struct control *control, const char *stream, uint32_t shard, uint32_t slot)
 {
 	struct deadline deadline = DEADLINE(NS_PER_S);
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	cleanup_with(control_decref) json_t *object = NULL;
+	int r;
 
 	object = json_pack("{s:s, s:s, s:I, s:I}", "op", "detach", "stream", stream, "shard",
 			   (json_int_t)shard, "slot", (json_int_t)slot);
-	if (object && control_request_once(control, object, &deadline, &reply, NULL) == 0)
-		control_reply_deinit(&reply);
+	if (!object)
+		return -ENOMEM;
+	r = control_request_once(control, object, &deadline, &reply, NULL);
+	control_reply_deinit(&reply);
+	return r;
 }

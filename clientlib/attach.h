@@ -39,7 +39,8 @@ struct attach_reply {
 int attach(struct control *control, const struct attach_request *request, struct deadline *deadline,
 	   struct attach_reply *ret_reply, struct detail *detail);
 
-/* A publisher gives its slot back; without a daemon at hand it stays until the process ends. */
-void attach_end(struct control *control, const char *stream, uint32_t shard, uint32_t slot);
+/* A publisher gives its slot back; where that fails it stays until the process ends. -ENOTCONN and
+ * -ETIMEDOUT: the daemon is away. */
+int attach_end(struct control *control, const char *stream, uint32_t shard, uint32_t slot);
 
 #endif

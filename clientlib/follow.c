@@ -99,7 +99,7 @@ int follow_successor(struct leat_publisher *publisher, struct publish_shard *sha
 	if (r < 0)
 		return r;
 	if (reply.slot != slot)
-		attach_end(control, publisher->stream, shard->shard, slot);
+		(void)attach_end(control, publisher->stream, shard->shard, slot);
 	shard->epoch = epoch;
 	shard->publisher = reply.publisher ? reply.publisher : shard->publisher;
 	r = take_ring(publisher, shard, &reply);

@@ -60,8 +60,8 @@ struct leat_bus *leat_close(struct leat_bus *bus);
 const char *leat_strerror(int error);
 
 /* The sentence about the last failure on this handle; "" if none. leat_detail() also has those of
- * what was opened on the bus, each thread its own, but for "no room" and "no message" in time. Valid
- * until the next call on the handle from this thread. */
+ * what was opened on the bus, each thread its own, but for "no room" and "no message" in time.
+ * Valid until the next call on the handle from this thread. */
 const char *leat_detail(const struct leat_bus *bus);
 const char *leat_publisher_detail(const struct leat_publisher *publisher);
 const char *leat_subscriber_detail(const struct leat_subscriber *subscriber);

@@ -97,31 +97,38 @@ int leat_publisher_open(struct leat_bus *bus, const char *stream,
 	return 0;
 }
 
-static void close_shard(struct leat_publisher *publisher, struct publish_shard *shard, bool tell)
+/* Gives back what the daemon holds for the shard; false when it is no use to go on asking. */
+static bool end_shard(struct leat_publisher *publisher, struct publish_shard *shard)
 {
-	if (!shard->ring)
-		return;
-	if (tell) {
-		claim_drop(publisher, shard);
-		attach_end(&publisher->bus->control, publisher->stream, shard->shard,
+	int r = attach_end(&publisher->bus->control, publisher->stream, shard->shard,
 			   shard->rp.owner);
-	}
-	ring_close(shard->claimed_ring);
-	ring_close(shard->ring);
-	close_fd(shard->kick_fd);
+
+	return r != -ENOTCONN && r != -ETIMEDOUT;
 }
 
 struct leat_publisher *leat_publisher_close(struct leat_publisher *publisher)
 {
+	bool ours, tell;
 	uint32_t i;
-	bool tell;
 
 	if (!publisher)
 		return NULL;
-	/* In a forked child the slots are the parent's. */
-	tell = bus_alive(publisher->bus) && publisher->bus->control.fd >= 0;
-	for (i = 0; publisher->shards && i < publisher->n_shards; i++)
-		close_shard(publisher, &publisher->shards[i], tell);
+	/* In a forked child the slots and open claims are the parent's. */
+	ours = bus_alive(publisher->bus);
+	tell = ours;
+	for (i = 0; publisher->shards && i < publisher->n_shards; i++) {
+		struct publish_shard *shard = &publisher->shards[i];
+
+		if (!shard->ring)
+			continue;
+		if (ours)
+			claim_drop(publisher, shard);
+		if (tell)
+			tell = end_shard(publisher, shard);
+		ring_close(shard->claimed_ring);
+		ring_close(shard->ring);
+		close_fd(shard->kick_fd);
+	}
 	free(publisher->shards);
 	free(publisher->stream);
 	free(publisher);
