@@ -25,13 +25,14 @@ static void alter_done(struct worker_job *worker_job)
 {
 	struct alter_job *job = (struct alter_job *)worker_job;
 	struct registry_stream *stream = job->stream;
+	struct shard_policy policy = options_shard_policy(&job->options);
 
 	if (job->dispatch.result == 0)
 		job->dispatch.result =
 			registry_set_options(&job->server->registry, stream, &job->options);
 	for (uint32_t i = 0; job->dispatch.result == 0 && i < stream->n_shards; i++)
 		if (stream->shards[i].shard && (job->changed & OPTIONS_CHANGED_POLICY))
-			shard_set_policy(stream->shards[i].shard, &job->options.policy);
+			shard_set_policy(stream->shards[i].shard, &policy);
 	if (job->dispatch.result == 0)
 		log_limited(LOG_LEVEL_INFO, "Stream %s: %s was set to %s by user %u", stream->name,
 			    job->key, job->value, job->subject.uid);

@@ -63,6 +63,15 @@ int options_parse_disk_full_name(const char *text, enum shard_disk_full *ret_dis
 	return 0;
 }
 
+struct shard_policy options_shard_policy(const struct options *options)
+{
+	struct shard_policy policy = options->policy;
+
+	/* Retention by age is true to an eighth, also for a stream that gets a record a day. */
+	policy.roll_ns = options->retain_ns / 8;
+	return policy;
+}
+
 uint32_t options_flags(const struct options *options)
 {
 	return (options->no_checksum ? 0u : GOVERN_F_CHECKSUM) |
@@ -481,6 +490,7 @@ int options_set(struct options *options, const char *key, const char *value,
 		what = OPTIONS_CHANGED_POLICY;
 		r = options_set_policy(&changed, key, value, &d);
 	} else if (strcmp(key, "retain-time") == 0 || strcmp(key, "retain-size") == 0) {
+		what = OPTIONS_CHANGED_POLICY;
 		r = options_set_retention(&changed, key, value, &d);
 	} else if (strcmp(key, "ring") == 0) {
 		what = OPTIONS_CHANGED_RING;

@@ -54,6 +54,9 @@ int options_set(struct options *options, const char *key, const char *value,
 /* Every field, as in a description. NULL without memory. */
 json_t *options_to_json(const struct options *options);
 
+/* What the shards of a stream with these options do. */
+struct shard_policy options_shard_policy(const struct options *options);
+
 /* Looks up owner and group; not on the control thread. */
 void options_print_names(struct options *options);
 /* GOVERN_F_* of the stream's rings. */

@@ -252,6 +252,8 @@ int shard_new(const struct shard_options *options, char *detail, size_t detail_l
 	if (r == 0)
 		r = shard_open_ring(shard, options, &found, detail, detail_len);
 	if (r < 0) {
+		/* Rings that survived are worth another attempt. */
+		shard->want_stop = SHARD_STOP_KEEP;
 		shard_free(shard);
 		return r;
 	}

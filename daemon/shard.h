@@ -30,6 +30,7 @@ struct shard_policy {
 	uint64_t sync_ns;
 	uint64_t claim_timeout_ns;
 	uint64_t rate_limit; /* bytes a second, 0 = none */
+	uint64_t roll_ns;    /* a segment is closed when it is so old; 0 = when it is full */
 	enum shard_sync sync;
 	enum shard_disk_full on_disk_full;
 };

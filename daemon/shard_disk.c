@@ -86,8 +86,10 @@ static void shard_charge(struct shard *shard, uint64_t bytes, uint64_t n_closed)
 		return;
 	fetch_add_relaxed(&shard->quota->charged, bytes - shard->charged);
 	fetch_add_relaxed(&shard->quota->n_closed, n_closed - shard->n_closed);
-	if (n_closed > shard->n_closed)
+	if (n_closed > shard->n_closed) {
+		shard->segment_ns = 0;
 		drain_notify(shard->drain);
+	}
 	shard->charged = bytes;
 	shard->n_closed = n_closed;
 }
@@ -265,6 +267,18 @@ static void shard_check_space(struct shard *shard, uint64_t now_ns)
 	store_tick(shard->store);
 }
 
+/* Retention deletes whole closed segments: one that does not fill must not stay for ever. */
+static void shard_roll_by_age(struct shard *shard, uint64_t now_ns)
+{
+	if (shard->policy.roll_ns == 0 || store_room(shard->store) >= shard->segment_len)
+		shard->segment_ns = 0;
+	else if (shard->segment_ns == 0)
+		shard->segment_ns = now_ns;
+	else if (now_ns - shard->segment_ns >= shard->policy.roll_ns &&
+		 store_next(shard->store) == shard->pos && store_roll(shard->store) == 0)
+		shard->segment_ns = 0;
+}
+
 static int shard_drop_result(int r)
 {
 	return r == STORE_E_WAIT ? -EAGAIN : r == STORE_E_END ? -ENOENT : r;
@@ -300,6 +314,7 @@ bool shard_disk_pass(struct shard *shard, uint64_t now_ns)
 	if (now_ns - shard->tick_ns >= NS_PER_S) {
 		shard->tick_ns = now_ns;
 		store_tick(shard->store);
+		shard_roll_by_age(shard, now_ns);
 		shard->disk_changed = true;
 	}
 	shard_publish_progress(shard);

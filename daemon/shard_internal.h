@@ -90,12 +90,13 @@ struct shard {
 	/* drain thread */
 	struct store *store;
 	uint64_t charged, n_closed; /* this shard's part of the quota */
-	bool roll_waits;            /* the walk stands because there is no next segment yet */
-	bool disk_changed;          /* the store has news */
-	uint64_t pos;     /* all below is resolved and checked; private, never read back */
-	uint64_t counted; /* all below is in the counters: pos goes back after a disk error */
-	uint64_t max_ns;  /* highest timestamp in [store_next, pos) */
-	uint64_t resync;  /* where the search for the next valid record goes on; 0 = no search */
+	uint64_t segment_ns; /* since when the current segment has records; 0 = it was empty */
+	bool roll_waits;     /* the walk stands because there is no next segment yet */
+	bool disk_changed;   /* the store has news */
+	uint64_t pos;        /* all below is resolved and checked; private, never read back */
+	uint64_t counted;    /* all below is in the counters: pos goes back after a disk error */
+	uint64_t max_ns;     /* highest timestamp in [store_next, pos) */
+	uint64_t resync;     /* where the search for the next valid record goes on; 0 = no search */
 	uint64_t resync_cost;         /* bytes the search has looked at so far */
 	uint64_t stuck_pos, stuck_ns; /* an unresolved reservation, and since when (monotonic) */
 	struct orphan_scan scan;

@@ -110,7 +110,7 @@ int stream_make_shard(struct server *server, struct registry_stream *stream, uin
 		.ring_len = o->ring_len,
 		.segment_len = o->segment_len,
 		.node = node,
-		.policy = o->policy,
+		.policy = options_shard_policy(o),
 		.quota = &stream->quota,
 		.keep = { .store = notify_store_ring,
 			  .forget = notify_forget_ring,

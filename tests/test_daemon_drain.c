@@ -486,6 +486,22 @@ START_TEST(a_ring_full_of_long_promises_is_given_up_not_searched_for_ever)
 }
 END_TEST
 
+START_TEST(a_segment_that_does_not_fill_is_closed_by_age)
+{
+	struct shard_policy policy = options.policy;
+	struct shard_closed_segment closed;
+
+	policy.roll_ns = NS_PER_S / 10;
+	shard_set_policy(shard, &policy);
+	publish(10, 1);
+	wait_durable();
+	while (shard_closed_segments(shard, &closed, 1) == 0)
+		(void)wait_bell(&pub_ring->govern->ack_bell, ring_bell(&pub_ring->govern->ack_bell),
+				20 * NS_PER_MS);
+	ck_assert_uint_eq(closed.base, LAYOUT_FIRST_POS);
+}
+END_TEST
+
 START_TEST(a_wild_tail_is_repaired)
 {
 	uint64_t tail;
@@ -526,6 +542,7 @@ int main(void)
 	tcase_add_test(tcase, a_full_disk_drops_the_oldest_where_the_stream_says_so);
 	tcase_add_test(tcase, garbage_is_marked_and_what_follows_is_kept);
 	tcase_add_test(tcase, a_ring_full_of_long_promises_is_given_up_not_searched_for_ever);
+	tcase_add_test(tcase, a_segment_that_does_not_fill_is_closed_by_age);
 	tcase_add_test(tcase, a_wild_tail_is_repaired);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

@@ -137,7 +137,7 @@ START_TEST(set_changes_one_thing_and_says_what)
 	ck_assert_int_eq(options_set(&options, "retain-size", "1G", &somebody, &changed, detail,
 				     sizeof(detail)),
 			 0);
-	ck_assert_uint_eq(changed, 0);
+	ck_assert_uint_eq(changed, OPTIONS_CHANGED_POLICY);
 	ck_assert_uint_eq(options.retain_len, GIB);
 	ck_assert_int_eq(options_set(&options, "sync", "10ms", &somebody, &changed, detail,
 				     sizeof(detail)),
