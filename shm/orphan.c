@@ -53,9 +53,15 @@ uint64_t orphan_hole_len(const struct ring *ring, uint64_t pos, uint64_t tail)
 		return 0;
 	while (end < tail && ring_drain_word(ring, end) == 0)
 		end += RECORD_ALIGN;
-	/* A stopped owner who goes on right now stores the word before any content: if what ended
-	 * the hole was content, the word is there by now. */
-	return ring_drain_word(ring, pos) == 0 ? end - pos : 0;
+	/* Stopped owners who go on right now store their word before any content, so what ended the
+	 * hole may be content behind a word that was passed too early. Looked at backwards, the
+	 * earliest word that is there by now is the end; forwards one could be passed again. */
+	for (uint64_t at = end; at > pos;) {
+		at -= RECORD_ALIGN;
+		if (ring_drain_word(ring, at) != 0)
+			end = at;
+	}
+	return end - pos;
 }
 
 int orphan_step(const struct ring *ring, struct orphan_scan *scan, uint64_t pos, uint64_t now_ns,
