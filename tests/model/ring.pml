@@ -25,8 +25,8 @@
  *   - when the publishers have stopped, drain and reader reach the tail.
  *
  * A local variable that is not needed any more is set to 0, so that equal states are equal.
- * Each name in the #ifdefs other than RING, END, PUBS, NO_READER and RUNS puts one mistake in:
- * the negative controls of run.sh.
+ * RING, END, PUBS, NO_READER, ONE_READ, RUNS, RESTART and REUSE choose what is searched. Every
+ * other name in an #ifdef puts one mistake in: the negative controls of run.sh.
  */
 #ifndef RING
 #define RING 4 /* ring_len */
@@ -66,9 +66,18 @@ byte watched;      /* 1 + the slot whose counter the drain compares; 0: it diffe
 
 byte own[PUBS];    /* ghost */
 byte owed;         /* ghost */
+#ifdef RESTART
+bool restarted;
+byte walked;       /* ghost: where the drain had been before */
+#endif
 
 #define ALL_DONE (n_stopped == PUBS && drained == tail)
-#define DIE atomic { dead[me] = true; own[me] = 0; n_stopped++; pos = 0; span = 0; break }
+#ifdef REUSE
+#define GONE skip
+#else
+#define GONE n_stopped++
+#endif
+#define DIE atomic { dead[me] = true; own[me] = 0; GONE; pos = 0; span = 0; break }
 #ifdef NO_CLAIM
 #define CLAIM_NEXT skip
 #else
@@ -78,7 +87,12 @@ byte owed;         /* ghost */
 active [PUBS] proctype publisher()
 {
 	byte me = _pid, pos, span;
+#ifdef REUSE
+	byte dead_tail;
+	bool reused;
 
+begin:
+#endif
 	do
 	:: atomic { CLAIM_NEXT } /* ring_reserve: slot->claim becomes odd */
 again:		if
@@ -141,7 +155,13 @@ again:		if
 		fi;
 #ifndef CLAIM_EVEN_EARLY
 		if
-		:: atomic { CLAIM_NEXT } /* slot->claim becomes even */
+		:: atomic { /* slot->claim becomes even */
+			CLAIM_NEXT;
+			if
+			:: span == 1 -> goto commit /* there is no more to it than its header */
+			:: else
+			fi
+		   }
 		:: DIE
 		fi;
 #endif
@@ -153,10 +173,12 @@ again:		if
 			assert(CELL(pos + 1) == FREE);
 			CELL(pos + 1) = WORD(PAYLOAD, 0, 0, pos + 1)
 		   }
+#ifdef CLAIM_EVEN_EARLY
 		:: span == 1
+#endif
 		:: DIE
 		fi;
-		if
+commit:		if
 		:: atomic { /* ring_commit: release store of the committed word */
 #ifndef COMMIT_BEFORE_PAYLOAD
 			assert(CELL(pos) == WORD(RESERVED, me, span, pos));
@@ -170,11 +192,29 @@ again:		if
 		   }
 		:: DIE
 		fi;
-next:		if
-		:: skip
-		:: DIE
+next:		skip
+	od;
+#ifdef REUSE
+	/* The slot is free again when all that its owner can have left is drained. */
+	if
+	:: atomic { dead[me] && !reused -> dead_tail = tail }
+		if
+		:: atomic {
+#ifndef REUSE_AT_ONCE
+			drained >= dead_tail ->
+#endif
+			dead_tail = 0; /* ring_publisher_init by the next owner */
+			reused = true;
+			claim[me] = 0;
+			dead[me] = false;
+			goto begin
+		   }
+		:: atomic { dead_tail = 0; n_stopped++ }
 		fi
-	od
+	:: atomic { dead[me] && reused -> n_stopped++ }
+	:: !dead[me]
+	fi
+#endif
 }
 
 /* No living publisher has a reservation in [from, to): it may become a tombstone. */
@@ -189,6 +229,27 @@ inline assert_nobodys(from, to)
 	od;
 	i = 0
 }
+
+/*
+ * With RESTART the daemon dies once, anywhere. What it knew by itself is gone; it begins again
+ * where it last made the ring's memory free, which is the worst case: what has been walked
+ * already is found in the segments.
+ */
+#ifdef RESTART
+#define WALKED walked
+#define DAEMON_DIES \
+	:: atomic { !restarted -> \
+		restarted = true; \
+		walked = drained; \
+		drained = reclaimed; \
+		watched = 0; \
+		w = 0; end = 0; i = 0; hole = 0; waiting = false; from = 0; upto = 0; \
+		goto next \
+	   }
+#else
+#define WALKED 0
+#define DAEMON_DIES
+#endif
 
 /*
  * The drain's thread: the walk from its private position, the burial of what the dead left, and
@@ -216,7 +277,7 @@ next:	do
 		:: FINISHED(w) ->
 			if
 			:: KIND(w) == COMMITTED ->
-				owed--;
+				owed = owed - (drained >= WALKED -> 1 : 0);
 				assert(SPAN(w) == 1 ||
 				       CELL(drained + 1) == WORD(PAYLOAD, 0, 0, drained + 1))
 			:: else
@@ -224,15 +285,15 @@ next:	do
 			drained = drained + SPAN(w);
 			w = 0;
 			goto next
-		:: KIND(w) == RESERVED -> goto next
-		:: KIND(w) == FREE
+		:: KIND(w) == RESERVED
+		:: KIND(w) == FREE -> /* a hole? */
+#ifdef TAIL_AFTER_CLAIMS
+			end = 1
+#else
+			end = tail /* a later tail is what a later look would see */
+#endif
 		fi
 	   }
-#ifdef TAIL_AFTER_CLAIMS
-		end = 1
-#else
-		end = tail
-#endif
 	:: atomic { w != 0 && CELL(drained) != w -> w = 0 } /* it was committed */
 	:: atomic { w != 0 && dead[OWNER(w)] -> /* bury: CAS of the reserved word */
 #ifndef BURY_BY_STORE
@@ -296,7 +357,11 @@ next:	do
 			end = 0
 		}
 	:: atomic { reclaimed < drained -> /* ring_reclaim up to any record boundary */
+#ifdef ZERO_FROM_RECLAIMED
 		from = reclaimed;
+#else
+		from = limit - RING; /* not `reclaimed`: a daemon may have died half-way */
+#endif
 		upto = reclaimed + SPAN(CELL(reclaimed));
 		do
 		:: upto < drained -> upto = upto + SPAN(CELL(upto))
@@ -310,11 +375,12 @@ next:	do
 		limit = upto + RING;
 #endif
 		do
+		DAEMON_DIES
 		:: atomic { from < upto -> /* free memory is zero */
 #ifdef ZERO_HEADERS_ONLY
 			hole = SPAN(CELL(from));
 			CELL(from) = FREE;
-			from = from + hole;
+			from = from + (hole -> hole : 1);
 			hole = 0
 #else
 			CELL(from) = FREE;
@@ -331,6 +397,7 @@ next:	do
 			break
 		   }
 		od
+	DAEMON_DIES
 	:: atomic { ALL_DONE -> assert(owed == 0); break }
 	od
 }

@@ -7,7 +7,6 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 only=${1-}
-mem=3600 # MiB that one search may use; the sum of two stays below 6 GiB
 depth=20000
 command -v spin >/dev/null || { echo 'model: spin is not installed (package spin)' >&2; exit 1; }
 
@@ -18,10 +17,20 @@ trap 'exit 1' HUP INT TERM
 # name | model | result | log2 of hash slots | definitions
 # The result is "holds", or a piece of the error to be found.
 cat >"$dir/table" <<'TABLE'
-two publishers, one reader at any record | ring | holds | 27 | -DRING=4 -DEND=8 -DONE_READ
+two publishers, a reader at any record, two laps | ring | holds | 27 | -DRING=4 -DEND=8 -DONE_READ
 three publishers | ring | holds | 25 | -DRING=4 -DEND=4 -DPUBS=3 -DNO_READER
 two publishers, a reader from start to end | ring | holds | 25 | -DRING=3 -DEND=6
 a publisher, a reader of runs | ring | holds | 24 | -DRING=4 -DEND=10 -DPUBS=1 -DRUNS
+the daemon dies anywhere | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DRESTART
+slots of the dead are used again | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DREUSE
+three publishers, a reader through both rings | close | holds | 25 | -DPUBS=3 -DLEN=4
+fences instead of membarriers | close | holds | 22 | -DPUBS=2 -DLEN=4 -DCOMMIT_WITH_FENCE -DNO_MEMBARRIER
+two subscribers, four records | sleep | holds | 24 | -DSLEEPERS=2 -DRECORDS=4
+three subscribers, two records | sleep | holds | 24 | -DSLEEPERS=3 -DRECORDS=2
+two subscribers do not wake each other for ever | sleep | holds | 22 | -DRECORDS=2 -DSTORM=12
+publishers and subscribers die, woken in any order | sleep | holds | 24 | -DRECORDS=2 -DDIE -DGUARD -DANY_ORDER
+the drain and its kick | sleep | holds | 22 | -DKICK -DRECORDS=8
+the drain and its kick, publishers die | sleep | holds | 22 | -DKICK -DRECORDS=6 -DDIE -DGUARD
 read: reclaimed not looked at | ring | !(bad) | 22 | -DNO_RECLAIMED_IN_READ -DONE_READ
 read: reclaimed compared with the run's end | ring | !(bad) | 22 | -DRECLAIMED_PAST_END -DRUNS
 read: limit not looked at | ring | !(bad) | 22 | -DNO_LIMIT_IN_READ
@@ -29,8 +38,9 @@ hole: no wait for the claims | ring | own[i] | 22 | -DNO_CLAIM_WAIT -DNO_READER
 hole: claims looked at before the tail | ring | own[i] | 22 | -DTAIL_AFTER_CLAIMS -DNO_READER
 hole: buried up to the tail | ring | own[i] | 22 | -DHOLE_TO_TAIL -DNO_READER
 hole: word not loaded again | ring | ==0 | 22 | -DNO_REREAD -DNO_READER
-bury: by a store instead of a CAS | ring | ==w | 22 | -DBURY_BY_STORE -DNO_READER
+bury: a reserved word not loaded again | ring | ==w | 22 | -DBURY_BY_STORE -DNO_READER
 drain: limit not looked at | ring | ==drained | 22 | -DNO_LIMIT_IN_DRAIN -DNO_READER
+drain: a slot used again at once | ring | invalid end | 22 | -DREUSE -DREUSE_AT_ONCE -DNO_READER
 reserve: claim stays even | ring | own[i] | 22 | -DNO_CLAIM -DNO_READER
 reserve: claim even before the header | ring | own[i] | 22 | -DCLAIM_EVEN_EARLY -DNO_READER
 reserve: limit not looked at | ring | tail<=limit | 22 | -DNO_LIMIT_IN_RESERVE -DNO_READER
@@ -38,6 +48,32 @@ commit: before the record is filled in | ring | !(bad) | 22 | -DCOMMIT_BEFORE_PA
 reclaim: zeroes before reclaimed is raised | ring | !(bad) | 22 | -DZERO_BEFORE_RECLAIMED -DONE_READ
 reclaim: limit raised before it zeroes | ring | ==0 | 22 | -DLIMIT_BEFORE_ZERO -DNO_READER
 reclaim: zeroes headers only | ring | !=4 | 22 | -DZERO_HEADERS_ONLY -DNO_READER
+reclaim: after a restart zeroes from reclaimed on | ring | ==drained | 22 | -DRING=3 -DEND=6 -DRESTART -DZERO_FROM_RECLAIMED -DNO_READER
+close: no membarrier | close | logged[i] | 22 | -DNO_MEMBARRIER
+close: membarrier before attention | close | logged[i] | 22 | -DBARRIER_BEFORE_ATTENTION
+close: state before close_pos | close | assertion | 22 | -DSTATE_BEFORE_CLOSE_POS
+close: commit does not look at attention | close | logged[me] | 22 | -DNO_ATTENTION
+close: attention looked at before the commit | close | logged[me] | 22 | -DATTENTION_BEFORE_COMMIT
+close: a reader trusts the old ring | close | got[i] | 22 | -DTRUST_OLD_RING
+close: a reader looks at the state before it copies | close | got[i] | 22 | -DSTATE_BEFORE_COPY
+close: a hole's end taken as first seen | close | logged[i] | 22 | -DNO_RECHECK
+close: only the first word of a hole checked again | close | logged[i] | 24 | -DRECHECK_FIRST_ONLY
+close: a hole checked again forwards | close | logged[i] | 22 | -DRECHECK_FORWARDS
+sleep: the ring not looked at again | sleep | invalid end | 22 | -DNO_RECHECK
+sleep: no membarrier | sleep | invalid end | 22 | -DNO_MEMBARRIER
+sleep: membarrier before the announcement | sleep | invalid end | 22 | -DBARRIER_BEFORE_ANNOUNCE
+sleep: doorbell loaded after the last look | sleep | invalid end | 22 | -DBELL_AFTER_RECHECK
+wake: n_sleepers loaded before the commit | sleep | invalid end | 22 | -DSLEEPERS_BEFORE_COMMIT
+wake: doorbell not rung | sleep | invalid end | 22 | -DNO_DOORBELL
+wake: the woken wake nobody | sleep | invalid end | 22 | -DNO_CHAIN
+wake: the woken wake others in any case | sleep | n_sleepers<= | 22 | -DRECORDS=2 -DSTORM=12 -DALWAYS_CHAIN
+wake: in any order, and the daemon does not ring | sleep | invalid end | 22 | -DANY_ORDER
+wake: a publisher dies, and the daemon does not ring | sleep | invalid end | 22 | -DDIE
+kick: the ring not looked at again | sleep | invalid end | 22 | -DKICK -DNO_RECHECK
+kick: no membarrier | sleep | invalid end | 22 | -DKICK -DNO_MEMBARRIER
+kick: membarrier before the announcement | sleep | invalid end | 22 | -DKICK -DBARRIER_BEFORE_ANNOUNCE
+kick: drain_kicked stays | sleep | invalid end | 22 | -DKICK -DKICKED_STAYS
+kick: a publisher dies, and the drain is not told | sleep | invalid end | 22 | -DKICK -DDIE
 TABLE
 
 # One search. Its line begins with "pass" or "FAIL"; $dir/N/out keeps what pan said.
@@ -45,9 +81,12 @@ search()
 {
 	job=$1 name=$2 model=$3 want=$4 slots=$5 defs=$6
 	cd "$dir/$job"
+	# The first search of the table may use the larger share of 6 GiB, in MiB.
+	[ "$slots" -ge 27 ] && mem=3700 || mem=2300
+	[ "$want" = holds ] && optimize=-O2 || optimize=-O1
 	# shellcheck disable=SC2086
 	if ! { spin -a $defs "$here/$model.pml" &&
-		${CC:-cc} -w -O2 -DSAFETY -DCOLLAPSE -DMEMLIM=$mem -o pan pan.c; } >out 2>&1; then
+		${CC:-cc} -w $optimize -DSAFETY -DCOLLAPSE -DMEMLIM=$mem -o pan pan.c; } >out 2>&1; then
 		echo "FAIL  $model: $name: does not compile" | tee "$dir/$job.line"
 		head -n 20 out
 		return
