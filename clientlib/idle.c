@@ -142,7 +142,7 @@ int idle_wait(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_mess
 {
 	struct deadline deadline = DEADLINE(timeout_ns);
 	struct idle_sleep sleep;
-	uint64_t left, spin_left = sub->options.spin_ns;
+	uint64_t left, spin_left = sub->options.spin_ns, n_moves;
 	bool later;
 	int r;
 
@@ -167,6 +167,7 @@ int idle_wait(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_mess
 			continue;
 		if (left == 0)
 			helper_clear(sub->helper);
+		n_moves = sub->n_moves;
 		announce(sub, &sleep);
 		/* All that is to be read is paused: nothing can come of waiting. */
 		if (sleep.n == 0 && left > 0)
@@ -177,6 +178,9 @@ int idle_wait(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_mess
 				helper_signal(sub->helper);
 			return r;
 		}
+		/* A ring whose bell was noted is gone: note those of now. */
+		if (sub->n_moves != n_moves)
+			continue;
 		if (later)
 			sleep.slice_ns = min_u64(sleep.slice_ns, SOURCE_LATER_NS);
 		if (left == 0) {

@@ -14,6 +14,7 @@ static int move_on(struct leat_subscriber *sub, struct subscribe_shard *shard)
 	shard->ring = shard->next;
 	shard->next = NULL;
 	shard->limit = 0;
+	sub->n_moves++;
 	return SOURCE_AGAIN;
 }
 
@@ -51,6 +52,8 @@ int source_ring_follow(struct leat_subscriber *sub, struct subscribe_shard *shar
 
 	if (r == -EAGAIN)
 		return SOURCE_LATER;
+	/* From now on the newest ring tells the progress. */
+	sub->n_moves++;
 	return r < 0 ? r : SOURCE_AGAIN;
 }
 

@@ -82,6 +82,7 @@ struct leat_subscriber {
 	uint32_t turn;     /* where the next look over all shards begins */
 	uint64_t buffer_len;
 	uint64_t check_ns; /* CLOCK_MONOTONIC: when the connection is looked at again */
+	uint64_t n_moves;  /* how often a shard's ring was replaced: bells noted before are void */
 	struct leat_message gap;
 	struct leat_subscriber_options options;
 	struct helper *helper;

@@ -69,6 +69,7 @@ FUZZ_TESTS += \
 # .c or .sh from here on.
 STRESS_TESTS += \
 	tests/stress_publisher_killed.c \
+	tests/stress_ring_moves.c \
 	tests/stress_ring.c \
 	# end of STRESS_TESTS
 
