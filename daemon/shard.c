@@ -258,6 +258,8 @@ int shard_new(const struct shard_options *options, char *detail, size_t detail_l
 		return r;
 	}
 	shard->counted = shard->guard_pos = shard->pos;
+	/* The last daemon may have died asleep; its publishers would kick at each commit. */
+	ring_drain_wakes(shard->cur.ring);
 	drain_set_clock(shard->drain, shard->cur.ring);
 	shard_ring_keep(shard, &shard->cur);
 	*ret_shard = shard;
