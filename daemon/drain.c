@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <urcu/urcu-memb.h>
 
 #include "daemon/log.h"
@@ -135,16 +136,21 @@ static bool drain_pass(struct drain *drain, bool *ret_restless)
 	return moved;
 }
 
-/* Reads what woke us; the work itself is found by the next pass. */
+/*
+ * Reads what woke us; the work itself is found by the next pass. Publishers share the open file
+ * description of their shard's eventfd: they can take away O_NONBLOCK and read it first. So the
+ * call itself says that it must not wait.
+ */
 static void drain_wait(struct drain *drain, int timeout_ms)
 {
 	struct epoll_event events[DRAIN_EVENTS];
 	uint64_t ignored;
+	struct iovec iov = { .iov_base = &ignored, .iov_len = sizeof(ignored) };
 	int n = epoll_wait(drain->epoll_fd, events, DRAIN_EVENTS, timeout_ms);
 
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.fd != io_fd(drain->io))
-			(void)!read(events[i].data.fd, &ignored, sizeof(ignored));
+			(void)!preadv2(events[i].data.fd, &iov, 1, -1, RWF_NOWAIT);
 	}
 }
 
@@ -273,7 +279,7 @@ int drain_start(const struct drain_options *options, struct drain **ret_drain)
 	return 0;
 }
 
-static void drain_command(struct drain *drain)
+void drain_kick(struct drain *drain)
 {
 	static const uint64_t one = 1;
 
@@ -285,7 +291,7 @@ struct drain *drain_stop(struct drain *drain)
 	if (!drain)
 		return NULL;
 	store_relaxed(&drain->quit, 1);
-	drain_command(drain);
+	drain_kick(drain);
 	pthread_join(drain->thread, NULL);
 	return drain_free(drain);
 }
@@ -300,7 +306,7 @@ int drain_add(struct drain *drain, struct shard *shard)
 	pthread_mutex_lock(&drain->lock);
 	cds_list_add_tail_rcu(&shard->drain_node, &drain->shards);
 	pthread_mutex_unlock(&drain->lock);
-	drain_command(drain);
+	drain_kick(drain);
 	pthread_mutex_lock(&shard->lock);
 	while (shard->life == SHARD_NEW)
 		pthread_cond_wait(&shard->changed, &shard->lock);

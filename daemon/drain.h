@@ -32,6 +32,8 @@ struct drain *drain_stop(struct drain *drain);
 __attribute__((warn_unused_result)) int drain_add(struct drain *drain, struct shard *shard);
 /* Control thread: after shard_stopped(); waits for an RCU grace period. Then shard_free(). */
 void drain_remove(struct drain *drain, struct shard *shard);
+/* Any thread: makes the drain look at its shards now. Never waits. */
+void drain_kick(struct drain *drain);
 /* CLOCK_MONOTONIC of the thread's last pass: the watchdog looks at it. */
 uint64_t drain_last_pass_ns(const struct drain *drain);
 /* "io_uring" or "threads". */

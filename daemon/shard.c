@@ -299,11 +299,10 @@ static void shard_unlock(const struct shard *shard)
 	pthread_mutex_unlock((pthread_mutex_t *)&shard->lock);
 }
 
+/* Not by the shard's eventfd: publishers can make a write to that wait. */
 static void shard_kick(const struct shard *shard)
 {
-	static const uint64_t one = 1;
-
-	(void)!write(shard->kick_fd, &one, sizeof(one));
+	drain_kick(shard->drain);
 }
 
 int shard_region_fds(struct shard *shard, enum region_access access, uint32_t at_least,
@@ -588,7 +587,6 @@ uint64_t shard_kept_bytes(const struct shard *shard)
 
 int shard_drop_segment(struct shard *shard, uint64_t base)
 {
-	static const uint64_t one = 1;
 	int r = -ENOENT;
 
 	pthread_mutex_lock(&shard->lock);
@@ -596,7 +594,7 @@ int shard_drop_segment(struct shard *shard, uint64_t base)
 		shard->want_drop = true;
 		shard->drop_base = base;
 		shard->drop_result = -ENOENT;
-		(void)!write(shard->kick_fd, &one, sizeof(one));
+		shard_kick(shard);
 		while (shard->want_drop && shard->life == SHARD_RUNNING)
 			pthread_cond_wait(&shard->changed, &shard->lock);
 		r = shard->drop_result;
