@@ -138,7 +138,8 @@ static int find_more(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
 	struct subscribe_disk *disk = &shard->disk;
 	struct deadline deadline = DEADLINE(SOURCE_REQUEST_NS);
-	uint64_t to = ring_reclaimed(subscribe_newest(shard)), earliest, prev_end;
+	uint64_t to = max_u64(ring_reclaimed(subscribe_newest(shard)), shard->disk_upto);
+	uint64_t earliest, prev_end;
 	enum leat_gap reason = LEAT_GAP_RETENTION;
 	int r;
 
@@ -247,7 +248,7 @@ int source_disk_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 	uint64_t upto, end;
 	int i;
 
-	if (shard->pos >= ring_reclaimed(shard->ring)) {
+	if (shard->pos >= max_u64(ring_reclaimed(shard->ring), shard->disk_upto)) {
 		shard->on_disk = false;
 		source_disk_close(&shard->disk);
 		return SOURCE_AGAIN;

@@ -105,7 +105,7 @@ static int judge_lapped(struct leat_subscriber *sub, struct subscribe_shard *sha
 
 static int judge_garbage(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
-	uint64_t now = clock_now_ns(CLOCK_MONOTONIC), boundary;
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC), boundary, drained;
 
 	if (!shard->damaged) {
 		shard->damaged = true;
@@ -113,10 +113,19 @@ static int judge_garbage(struct leat_subscriber *sub, struct subscribe_shard *sh
 	}
 	if (now - shard->damaged_ns < SOURCE_DAMAGED_NS)
 		return SOURCE_LATER;
-	/* Read on where a walk from the oldest record arrives: marked or not, this is lost. */
 	shard->damaged = false;
+	/* Drained, and overwritten afterwards: the disk has it as it was. */
+	drained = ring_written(subscribe_newest(shard));
+	if (shard->pos < drained && !(shard->ring->flags & GOVERN_F_MEMORY)) {
+		shard->disk_upto = drained;
+		shard->on_disk = true;
+		return SOURCE_AGAIN;
+	}
+	/* Read on where a walk from the oldest record arrives: marked or not, this is lost. */
 	if (ring_seek(shard->ring, shard->pos, &boundary) == 0 && boundary > shard->pos)
 		return subscribe_gap(sub, shard, boundary, LEAT_GAP_DAMAGE);
+	if (shard->pos < drained)
+		return subscribe_gap(sub, shard, drained, LEAT_GAP_DAMAGE);
 	return SOURCE_LATER;
 }
 
@@ -158,6 +167,10 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		if (shard->pos >= upto)
 			return judge_empty(sub, shard);
 	}
+	if (unlikely(shard->senseless)) {
+		shard->senseless = false;
+		return judge_garbage(sub, shard);
+	}
 	r = ring_read(shard->ring, shard->pos, upto, &shard->limit, sub->buffer, sub->buffer_len,
 		      &len);
 	switch (r) {
@@ -166,7 +179,8 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		sub->run_off = 0;
 		sub->run_len = len;
 		sub->run_from_disk = false;
-		shard->damaged = false;
+		if (shard->pos != shard->senseless_pos)
+			shard->damaged = false;
 		return SOURCE_RUN;
 	case RING_E_LAPPED:
 		sub->stats.lapped++;

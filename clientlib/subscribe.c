@@ -173,6 +173,13 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 		return SOURCE_NONE;
 	}
 	if (unlikely(record_parse(word, sub->buffer + sub->run_off, shard->pos, &view) < 0)) {
+		/* Then its length says nothing either: the daemon finds out where it ends. */
+		if (!sub->run_from_disk) {
+			shard->senseless = true;
+			shard->senseless_pos = shard->pos;
+			subscribe_drop_run(sub);
+			return SOURCE_NONE;
+		}
 		sub->run_off += step;
 		return subscribe_gap(sub, shard, shard->pos + step, LEAT_GAP_DAMAGE);
 	}
@@ -189,6 +196,25 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 	return SOURCE_RUN;
 }
 
+/*
+ * By what is no record one steps without looking, and its word may have changed between the walk
+ * over the ring and the copy. What comes from the disk has been checked.
+ */
+static bool is_as_walked(const struct leat_subscriber *sub, const struct subscribe_shard *shard,
+			 uint64_t word)
+{
+	const struct ring *ring = shard->ring;
+	const char *bytes = sub->buffer + sub->run_off;
+	uint32_t crc;
+
+	if (sub->run_from_disk)
+		return true;
+	memcpy(&crc, bytes + offsetof(struct record_header, crc), sizeof(crc));
+	if (ring->flags & GOVERN_F_CHECKSUM)
+		return crc == record_crc(ring->crc_seed, shard->pos, word, bytes);
+	return record_step(word) <= ring->len;
+}
+
 /* 1 with a message out of the run; 0 when it is used up or its shard has ended. */
 static int take(struct leat_subscriber *sub, struct leat_message *ret_message)
 {
@@ -203,7 +229,8 @@ static int take(struct leat_subscriber *sub, struct leat_message *ret_message)
 			return 0;
 		}
 		memcpy(&word, sub->buffer + sub->run_off, sizeof(word));
-		if (unlikely(!record_word_is_done(word, RECORD_LEN_MAX, UINT64_MAX)))
+		if (unlikely(!record_word_is_done(word, RECORD_LEN_MAX, UINT64_MAX)) ||
+		    (record_word_kind(word) != RECORD_COMMITTED && !is_as_walked(sub, shard, word)))
 			break;
 		switch (record_word_kind(word)) {
 		case RECORD_COMMITTED:

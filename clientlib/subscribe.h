@@ -47,11 +47,12 @@ struct subscribe_shard {
 	struct ring *next; /* its successor, where the progress is told, once it is known */
 	uint32_t shard;
 	bool seek;    /* pos need not be a record's beginning */
-	bool on_disk; /* the ring does not hold pos */
+	bool on_disk; /* the ring does not hold pos, or makes no sense below disk_upto */
 	bool paused;
 	bool ended;
 	bool quiet;     /* what is missing before the first record is no news: from the earliest */
 	bool damaged;   /* the ring made no sense at pos when it was looked at last */
+	bool senseless; /* told by who took a copy of it apart */
 	uint64_t pos;   /* next to be read; of the run in the buffer: next to be handed out */
 	uint64_t given; /* position after the last message; where it began before that */
 	uint64_t limit; /* cached for ring_read() */
@@ -60,6 +61,8 @@ struct subscribe_shard {
 	uint64_t skip_ns;  /* nor those before the first with this timestamp or later */
 	uint64_t later_ns; /* CLOCK_MONOTONIC: no request to the daemon before */
 	uint64_t damaged_ns;
+	uint64_t disk_upto;     /* the ring is not believed below it */
+	uint64_t senseless_pos; /* where the ring held a record that cannot be taken apart */
 	uint32_t epoch; /* of the connection when the ring was last known to be the newest */
 	struct subscribe_disk disk;
 };

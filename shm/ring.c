@@ -425,6 +425,45 @@ uint64_t ring_word_at(const struct ring *ring, uint64_t pos)
 	return ring_lapped(ring, pos) ? 0 : word;
 }
 
+#if defined(__SANITIZE_THREAD__)
+/* The copy races by design and is checked afterwards; the race detector cannot know that. */
+__attribute__((no_sanitize("thread"), noinline)) static void ring_copy(void *to, const void *from,
+								       uint64_t len)
+{
+	const volatile uint64_t *src = from;
+	volatile uint64_t *dst = to;
+
+	for (uint64_t i = 0; i < len / 8; i++)
+		dst[i] = src[i];
+}
+#else
+static inline void ring_copy(void *to, const void *from, uint64_t len)
+{
+	memcpy(to, from, len);
+}
+#endif
+
+/*
+ * Whether a subscriber may walk on by the word found at pos. Records are its user's to judge; by
+ * everything else one steps without looking, so its length has to be what its checksum says, and
+ * to end below the tail.
+ */
+static bool ring_word_counts(const struct ring *ring, uint64_t pos, uint64_t word)
+{
+	enum record_kind kind = record_word_kind(word);
+	struct record_header header;
+
+	if (!record_word_is_done(word, ring->max_len, ring->len))
+		return false;
+	if (likely(kind == RECORD_COMMITTED || kind == RECORD_BATCH))
+		return true;
+	if (pos + record_step(word) > ring_tail(ring))
+		return false;
+	ring_copy(&header, ring_at(ring, pos), sizeof(header));
+	return !(ring->flags & GOVERN_F_CHECKSUM) ||
+	       header.crc == record_crc(ring->crc_seed, pos, word, &header);
+}
+
 /* How far a run goes, and why it goes no further (0 = the buffer or `upto`). */
 struct ring_run {
 	uint64_t copy_end; /* position up to which bytes are wanted */
@@ -456,7 +495,7 @@ static struct ring_run ring_walk(const struct ring *ring, uint64_t pos, uint64_t
 			run.stop = RING_E_EMPTY;
 			break;
 		}
-		if (!record_word_is_done(word, ring->max_len, ring->len)) {
+		if (!ring_word_counts(ring, at, word)) {
 			run.stop = RING_E_GARBAGE;
 			break;
 		}
@@ -474,24 +513,6 @@ static struct ring_run ring_walk(const struct ring *ring, uint64_t pos, uint64_t
 	}
 	return run;
 }
-
-#if defined(__SANITIZE_THREAD__)
-/* The copy races by design and is checked afterwards; the race detector cannot know that. */
-__attribute__((no_sanitize("thread"), noinline)) static void ring_copy(void *to, const void *from,
-								       uint64_t len)
-{
-	const volatile uint64_t *src = from;
-	volatile uint64_t *dst = to;
-
-	for (uint64_t i = 0; i < len / 8; i++)
-		dst[i] = src[i];
-}
-#else
-static inline void ring_copy(void *to, const void *from, uint64_t len)
-{
-	memcpy(to, from, len);
-}
-#endif
 
 int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *limit, void *buf,
 	      uint64_t cap, uint64_t *ret_len)
@@ -548,7 +569,7 @@ int ring_peek(const struct ring *ring, uint64_t pos, uint64_t *limit, uint64_t *
 		return pos < ring_reclaimed(ring) ? RING_E_LAPPED : RING_E_CLOSED;
 	if (word == 0 || record_word_kind(word) == RECORD_RESERVED)
 		return RING_E_EMPTY;
-	if (!record_word_is_done(word, ring->max_len, ring->len))
+	if (!ring_word_counts(ring, pos, word))
 		return RING_E_GARBAGE;
 	*ret_word = word;
 	*ret_bytes = ring_at(ring, pos);
@@ -587,7 +608,7 @@ int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos)
 			continue;
 		}
 		/* Behind the end the successor's boundaries count, and they may be others. */
-		if (!record_word_is_done(word, ring->max_len, ring->len) || ring_ended(ring, at)) {
+		if (!ring_word_counts(ring, at, word) || ring_ended(ring, at)) {
 			*ret_pos = at;
 			return RING_E_EMPTY;
 		}
@@ -677,8 +698,10 @@ uint64_t ring_close_tail(struct ring *ring)
 {
 	/* MO(tail.R) MO(tail.A): no CAS succeeds after this, and all before it are seen. */
 	uint64_t tail = fetch_or_acq_rel(&ring->publish->tail, LAYOUT_TAIL_CLOSED);
+	uint64_t limit = load_relaxed(&ring->govern->limit);
 
-	return tail & ~(uint64_t)(RECORD_ALIGN - 1);
+	/* As in ring_tail(): it may be anything. */
+	return max_u64(min_u64(tail & ~(uint64_t)(RECORD_ALIGN - 1), limit), ring_reclaimed(ring));
 }
 
 /* Everybody who may sleep on this ring looks at it again. */

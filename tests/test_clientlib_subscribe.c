@@ -237,7 +237,7 @@ START_TEST(a_range_that_the_daemon_calls_damaged_is_a_gap)
 }
 END_TEST
 
-START_TEST(a_record_that_does_not_parse_is_a_gap_and_no_crash)
+START_TEST(a_record_that_does_not_parse_is_a_gap_as_long_as_the_daemon_says)
 {
 	struct record_header *header;
 	uint64_t pos;
@@ -248,7 +248,27 @@ START_TEST(a_record_that_does_not_parse_is_a_gap_and_no_crash)
 	header->headers_len = 65535;
 	ring_commit(&pub_shard.rp, pos, record_word(RECORD_COMMITTED, 40, 3, 0), 1);
 	publish("after");
+	/* Its own length is no better than the rest of it. */
+	expect_nothing();
+	orphan_bury(daemon_ring, pos, 64, RECORD_DAMAGED, &(struct orphan_dead){ 0 }, 1, false);
 	expect_gap(pos, pos + 64, LEAT_GAP_DAMAGE);
+	expect("after");
+}
+END_TEST
+
+START_TEST(what_was_overwritten_after_it_was_drained_is_a_gap_in_memory)
+{
+	struct timespec pause = { .tv_nsec = 150 * 1000 * 1000 };
+	uint64_t pos = publish("before"), end;
+
+	publish("lost");
+	end = publish("after");
+	store_relaxed(&daemon_ring->govern->written, end);
+	store_relaxed((_Atomic uint64_t *)ring_at(pub_shard.ring, pos + 64), UINT64_MAX);
+	expect("before");
+	expect_nothing();
+	nanosleep(&pause, NULL);
+	expect_gap(pos + 64, end, LEAT_GAP_DAMAGE);
 	expect("after");
 }
 END_TEST
@@ -570,7 +590,8 @@ int main(void)
 	tcase_add_test(tc, a_full_ring_says_so_and_takes_records_again_after_reclaiming);
 	tcase_add_test(tc, a_memory_only_ring_that_moved_on_is_a_gap_with_its_range);
 	tcase_add_test(tc, a_range_that_the_daemon_calls_damaged_is_a_gap);
-	tcase_add_test(tc, a_record_that_does_not_parse_is_a_gap_and_no_crash);
+	tcase_add_test(tc, a_record_that_does_not_parse_is_a_gap_as_long_as_the_daemon_says);
+	tcase_add_test(tc, what_was_overwritten_after_it_was_drained_is_a_gap_in_memory);
 	tcase_add_test(tc, a_senseless_word_is_waited_for_and_then_skipped_as_damage);
 	tcase_add_test(tc, a_claim_can_be_filled_later_and_a_discarded_one_is_not_seen);
 	tcase_add_test(tc, a_position_in_the_middle_of_a_record_starts_at_the_next_one);

@@ -325,10 +325,12 @@ START_TEST(of_padding_tombstones_and_damage_the_header_alone_is_copied)
 						  RECORD_DAMAGED };
 
 	for (unsigned int i = 0; i < ARRAY_LEN(kinds); i++) {
-		uint64_t before = publish(16, i), pos, word;
+		uint64_t before = publish(16, i), pos, word = record_word(kinds[i], 4096, 9, 0);
 
 		ck_assert_int_eq(ring_reserve(&publisher, 4096, &pos), 0);
-		commit_word(pos, record_word(kinds[i], 4096, 9, 0));
+		((struct record_header *)ring_at(bed.writer, pos))->crc =
+			record_crc(bed.writer->crc_seed, pos, word, ring_at(bed.writer, pos));
+		commit_word(pos, word);
 		publish(16, i);
 		ck_assert_int_eq(read_at(before), 0);
 		ck_assert_uint_eq(got, 64 + 32);
@@ -414,6 +416,27 @@ START_TEST(a_word_that_no_publisher_writes_is_garbage_to_every_reader)
 		ck_assert_int_eq(ring_seek(bed.reader, pos + 64, &boundary), RING_E_EMPTY);
 		ck_assert_uint_eq(boundary, pos);
 	}
+}
+END_TEST
+
+START_TEST(nobody_steps_by_a_length_that_no_checksum_holds_or_the_tail_has_not_reached)
+{
+	uint64_t pos = publish(16, 0) + 64, word, boundary;
+	struct record_header *record = ring_at(bed.writer, pos);
+	const void *bytes;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		word = record_word(RECORD_TOMBSTONE, 32 * 1024, 9, 0);
+		record->crc = record_crc(bed.writer->crc_seed, pos, word, record) ^ (i == 0);
+		store_relaxed(&record->word, word);
+		store_relaxed(&bed.writer->publish->tail, pos + (i == 0 ? 32 * 1024 : 64));
+		ck_assert_int_eq(read_at(pos), RING_E_GARBAGE);
+		ck_assert_int_eq(ring_peek(bed.reader, pos, &limit, &word, &bytes), RING_E_GARBAGE);
+		ck_assert_int_eq(ring_seek(bed.reader, pos + 64, &boundary), RING_E_EMPTY);
+		ck_assert_uint_eq(boundary, pos);
+	}
+	store_relaxed(&bed.writer->publish->tail, pos + 32 * 1024);
+	ck_assert_int_eq(read_at(pos), 0);
 }
 END_TEST
 
@@ -684,6 +707,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, of_a_batch_all_is_seen_or_nothing);
 	tcase_add_test(tcase, of_a_batch_whose_publisher_died_nothing_is_seen);
 	tcase_add_test(tcase, a_word_that_no_publisher_writes_is_garbage_to_every_reader);
+	tcase_add_test(tcase,
+		       nobody_steps_by_a_length_that_no_checksum_holds_or_the_tail_has_not_reached);
 	tcase_add_test(tcase, reclaiming_announces_zeroes_and_raises_the_limit_by_as_much);
 	tcase_add_test(tcase, reclaiming_backwards_or_further_than_the_ring_does_nothing);
 	tcase_add_test(tcase, a_reclaim_that_a_death_cut_short_is_completed_by_the_next_one);
