@@ -142,6 +142,8 @@ static void shard_adopt_succession(struct shard *shard)
 	if (ring_state(ring, NULL) == GOVERN_SUCCEEDED && shard->next.ring) {
 		uint64_t from = ring_close_pos(ring);
 
+		/* Publishers may have moved the tail since; the new ring holds no more. */
+		tail = min_u64(max_u64(tail, from), from + shard->next.ring->len);
 		memset(shard->next.ring->data, 0, shard->next.ring->len);
 		shard_succeed_rebase(shard, from, tail);
 		shard_succeed_decide(shard, from, tail);

@@ -79,23 +79,39 @@ uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, 
 
 /* ---- what the tail says, and what it can be ---- */
 
+/* The low bits of the tail: closed by this daemon or the last one, or else by nobody. */
+static uint64_t shard_tail_bits(const struct shard *shard, uint64_t raw)
+{
+	enum govern_state state = ring_state(shard->cur.ring, NULL);
+
+	if (shard->succession == SUCCESSION_CLOSING || state == GOVERN_REMOVED ||
+	    (shard->life == SHARD_STOPPING && shard->want_stop == SHARD_STOP_DROP))
+		return LAYOUT_TAIL_CLOSED;
+	if (shard->want_ring_len != 0 || state == GOVERN_SUCCEEDED)
+		return raw & LAYOUT_TAIL_CLOSED;
+	return 0;
+}
+
 static uint64_t shard_tail(struct shard *shard)
 {
 	struct ring *ring = shard->cur.ring;
 	uint64_t raw = load_relaxed(&ring->publish->tail);
 	uint64_t tail = raw & ~(uint64_t)(RECORD_ALIGN - 1);
 	uint64_t limit = load_relaxed(&ring->govern->limit);
+	uint64_t bits = raw & (RECORD_ALIGN - 1);
 
-	if (likely((raw & (RECORD_ALIGN - 1)) <= LAYOUT_TAIL_CLOSED && tail >= shard->pos &&
-		   tail <= limit))
-		return ring_tail(ring);
+	/* Bits are looked into when there are any, or when there have to be. */
+	if (likely((bits | (uint64_t)shard->succession | (uint64_t)shard->want_stop) == 0) ||
+	    bits == shard_tail_bits(shard, raw)) {
+		if (likely(tail >= shard->pos && tail <= limit))
+			return ring_tail(ring);
+	}
 	tail = tail > limit ? limit : max_u64(tail, shard->pos);
 	log_limited(LOG_LEVEL_WARNING,
 		    "stream %s shard %u: a publisher has overwritten the tail; set to %" PRIu64,
 		    shard->stream, shard->shard, tail);
 	shard_count(&shard_counters(shard)->damaged, 1);
-	if (shard->succession == SUCCESSION_CLOSING)
-		tail |= LAYOUT_TAIL_CLOSED;
+	tail |= shard_tail_bits(shard, raw);
 	/* MO(tail.R) MO(tail.A): a repair of what nobody may write; a publisher that moved it
 	 * meanwhile wins, and the next pass looks again. */
 	if (!cas_acq_rel(&ring->publish->tail, &raw, tail))
@@ -120,7 +136,7 @@ static void shard_bury(struct shard *shard, uint64_t len, enum record_kind kind,
 		       const struct orphan_dead *dead)
 {
 	struct layout_counters *counters = shard_counters(shard);
-	struct ring *ring = shard->cur.ring;
+	struct ring *ring = shard_ring_of(shard, shard->pos);
 	bool damaged = kind == RECORD_DAMAGED;
 
 	len = min_u64(len, SHARD_BURY_MAX);
@@ -136,7 +152,6 @@ static void shard_bury(struct shard *shard, uint64_t len, enum record_kind kind,
 			    shard->stream, shard->shard, shard->pos, shard->pos + len);
 	shard->stuck_pos = 0;
 	shard->resync = 0;
-	shard->resync_cost = 0;
 }
 
 static bool shard_owner_lives(const struct ring *ring, uint16_t owner)
@@ -156,45 +171,69 @@ static void shard_unresolved(struct shard *shard, uint64_t now_ns)
 	}
 }
 
-/* True for a word at which a search for something valid may stop. *cost: bytes looked at. */
-static bool shard_resync_stops(const struct ring *ring, uint64_t at, uint64_t tail, uint64_t *cost)
+/* How much was read to find out that `word` is nothing valid: a word can promise a long record. */
+static uint64_t shard_waste(const struct ring *ring, uint64_t word)
 {
+	enum record_kind kind = record_word_kind(word);
+
+	if ((kind == RECORD_COMMITTED || kind == RECORD_BATCH) &&
+	    record_word_is_done(word, ring->max_len, ring->len))
+		return record_span(record_word_len(word));
+	return 0;
+}
+
+/* True for a word at which a search for something valid may stop. */
+static bool shard_resync_stops(struct shard *shard, uint64_t at, uint64_t tail)
+{
+	const struct ring *ring = shard->cur.ring;
 	uint64_t word = ring_drain_word(ring, at);
 	uint32_t n_records;
 	uint64_t max_ns;
 
-	*cost += RECORD_ALIGN;
+	shard->wasted += RECORD_ALIGN;
 	if (record_word_kind(word) == RECORD_RESERVED)
 		return shard_owner_lives(ring, record_word_owner(word)) &&
 		       record_word_len(word) >= RECORD_HEADER_LEN &&
 		       record_span(record_word_len(word)) <= tail - at;
-	if (!record_word_is_done(word, ring->max_len, ring->len))
-		return false;
-	*cost += record_span(record_word_len(word));
-	return shard_drain_unit(ring, at, word, tail, &n_records, &max_ns) > 0;
+	if (word != 0 && shard_drain_unit(ring, at, word, tail, &n_records, &max_ns) > 0)
+		return true;
+	shard->wasted += shard_waste(ring, word);
+	return false;
+}
+
+/* What lies between pos and tail is lost as a whole. */
+static bool shard_give_up(struct shard *shard, uint64_t tail)
+{
+	static const struct orphan_dead nobody;
+
+	shard_bury(shard, tail - shard->pos, RECORD_DAMAGED, &nobody);
+	return true;
 }
 
 /*
- * Garbage at pos: looks for what comes after it, a bounded stretch in each pass, because other
- * shards share the thread. Words that promise long records make every look expensive: a search
- * that has cost several rings gives the rest up as damaged. True when pos has something valid now.
+ * Garbage at pos: looks for what comes after it, a bounded amount of checking at a time. Words can
+ * be made so that each costs the check of a long record; then the search is given up, and what has
+ * been reserved up to now is lost as a whole.
  */
 static bool shard_resync(struct shard *shard, uint64_t tail)
 {
 	static const struct orphan_dead nobody;
-	const struct ring *ring = shard->cur.ring;
 	uint64_t at = max_u64(shard->resync, shard->pos + RECORD_ALIGN);
-	uint64_t cost = 0, most = SHARD_RESYNC_RINGS * ring->len;
+	uint64_t budget = shard->wasted + SHARD_PASS_LEN / 4;
+	bool stops = false;
 
-	while (at < tail && cost < SHARD_PASS_LEN && !shard_resync_stops(ring, at, tail, &cost))
-		at += RECORD_ALIGN;
-	shard->resync_cost += cost;
-	if (at < tail && cost >= SHARD_PASS_LEN && shard->resync_cost < most) {
+	if (shard->wasted > SHARD_WASTE_RINGS * shard->cur.ring->len) {
+		shard->wasted = 0;
+		return shard_give_up(shard, tail);
+	}
+	while (at < tail && !stops && shard->wasted < budget) {
+		stops = shard_resync_stops(shard, at, tail);
+		at += stops ? 0 : RECORD_ALIGN;
+	}
+	if (at < tail && !stops) {
 		shard->resync = at;
 		return false;
 	}
-	if (shard->resync_cost >= most)
-		at = tail;
 	shard_bury(shard, min_u64(at, tail) - shard->pos, RECORD_DAMAGED, &nobody);
 	return true;
 }
@@ -202,10 +241,13 @@ static bool shard_resync(struct shard *shard, uint64_t tail)
 /* `word`, loaded once at pos, is nothing finished and valid. Returns true when that has changed. */
 static bool shard_resolve(struct shard *shard, uint64_t word, uint64_t tail, uint64_t now_ns)
 {
-	struct ring *ring = shard->cur.ring;
+	struct ring *ring = shard_ring_of(shard, shard->pos);
 	uint32_t len = record_word_len(word);
 	uint64_t hole;
 
+	/* A ring that was succeeded has no open reservations: this was written into it later. */
+	if (ring != shard->cur.ring)
+		return shard_give_up(shard, tail);
 	if (word == 0) {
 		switch (orphan_step(ring, &shard->scan, shard->pos, now_ns, &hole)) {
 		case 0:
@@ -282,12 +324,18 @@ static void shard_counted(struct shard *shard, uint64_t span, uint32_t n_records
 		store_relaxed(&counters->latest_ns, max_ns);
 }
 
+/*
+ * One pass over what is there. Bounded in bytes drained, in bytes checked in vain, and in looks: a
+ * publisher can write at pos all the time, and the other shards have their turn all the same.
+ */
 static bool shard_walk(struct shard *shard, uint64_t now_ns)
 {
-	uint64_t start = shard->pos;
+	uint64_t start = shard->pos, waste = shard->wasted + SHARD_PASS_LEN / 4;
+	unsigned int tries = 0;
 	bool changed = false;
 
-	while (shard->pos - start < SHARD_PASS_LEN) {
+	while (shard->pos - start < SHARD_PASS_LEN && shard->wasted < waste &&
+	       tries < SHARD_PASS_TRIES) {
 		struct ring *ring = shard_ring_of(shard, shard->pos);
 		bool is_cur = ring == shard->cur.ring;
 		uint64_t tail = is_cur ? shard_tail(shard) : shard->cur.ring->first_pos;
@@ -300,13 +348,16 @@ static bool shard_walk(struct shard *shard, uint64_t now_ns)
 		word = ring_drain_word(ring, shard->pos);
 		span = shard_drain_unit(ring, shard->pos, word, tail, &n_records, &max_ns);
 		if (span == 0) {
-			if (!is_cur || !shard_resolve(shard, word, tail, now_ns))
+			shard->wasted += shard_waste(ring, word);
+			tries++;
+			if (!shard_resolve(shard, word, tail, now_ns))
 				break;
 			changed = true;
 			continue;
 		}
 		if (!shard_fits_segment(shard, span))
 			break;
+		shard->wasted -= min_u64(shard->wasted, span);
 		shard_counted(shard, span, n_records, max_ns);
 		shard->pos += span;
 		shard_mark(shard, shard->pos);

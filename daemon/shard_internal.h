@@ -20,7 +20,8 @@ enum {
 	SHARD_MARKS = 64, /* record boundaries remembered, for reclaiming */
 	SHARD_MARKS_PER_RING = 32,
 	SHARD_PASS_LEN = 4 << 20,   /* drained at most in one pass, so that others get their turn */
-	SHARD_RESYNC_RINGS = 4,     /* a search for the next valid record may look at so much */
+	SHARD_PASS_TRIES = 64,      /* looks at something unfinished in one pass */
+	SHARD_WASTE_RINGS = 4,      /* checked in vain before a search is given up */
 	SHARD_WAKE_GUARD_MS = 20,   /* see shard_guard_sleepers() */
 	SHARD_RETRY_MS = 200,       /* between attempts after a disk error */
 	SHARD_CLOSE_GRACE_MS = 100, /* for publishers behind a stuck one */
@@ -97,7 +98,7 @@ struct shard {
 	uint64_t counted;    /* all below is in the counters: pos goes back after a disk error */
 	uint64_t max_ns;     /* highest timestamp in [store_next, pos) */
 	uint64_t resync;     /* where the search for the next valid record goes on; 0 = no search */
-	uint64_t resync_cost;         /* bytes the search has looked at so far */
+	uint64_t wasted;     /* bytes checked that turned out invalid, less those that were valid */
 	uint64_t stuck_pos, stuck_ns; /* an unresolved reservation, and since when (monotonic) */
 	struct orphan_scan scan;
 	uint64_t marks[SHARD_MARKS];

@@ -169,7 +169,6 @@ void shard_succeed_finish(struct shard *shard)
 	shard->scan.pos = 0;
 	shard->stuck_pos = 0;
 	shard->resync = 0;
-	shard->resync_cost = 0;
 	shard->succession = SUCCESSION_NONE;
 	shard->close_forced = false;
 	shard->rate_ns = 0;
@@ -177,6 +176,8 @@ void shard_succeed_finish(struct shard *shard)
 	store_relaxed(&shard_counters(shard)->successors,
 		      load_relaxed(&shard_counters(shard)->successors) + 1);
 	drain_set_clock(shard->drain, shard->cur.ring);
+	if (shard->life == SHARD_STOPPING && shard->want_stop == SHARD_STOP_DROP)
+		(void)ring_close_tail(shard->cur.ring);
 	/* Everybody who waits on the old ring finds it SUCCEEDED and asks for this one. */
 	ring_set_state(shard->cur.ring, GOVERN_OPEN, 0);
 	ring_set_state(old.ring, GOVERN_SUCCEEDED, 0);
@@ -203,7 +204,7 @@ static void shard_succession_made(struct shard *shard, uint64_t now_ns)
 	store_relaxed(&shard->next.ring->govern->state, 0);
 	shard_ring_keep(shard, &shard->next);
 	TESTPOINT("succeed-made");
-	shard->close_tail = ring_close_tail(shard->cur.ring);
+	shard->close_tail = max_u64(ring_close_tail(shard->cur.ring), shard->pos);
 	TESTPOINT("succeed-closed");
 	/* Who holds a reservation behind a stuck one has a moment to commit it. */
 	shard->close_deadline = now_ns + (shard->close_forced ? SHARD_CLOSE_GRACE_MS * NS_PER_MS
@@ -226,10 +227,18 @@ bool shard_succeed_pass(struct shard *shard, uint64_t now_ns)
 		shard_succession_made(shard, now_ns);
 		return true;
 	}
+	/* Of a stream that is being deleted nothing goes on. */
+	if (ring_state(shard->cur.ring, NULL) == GOVERN_REMOVED)
+		return false;
 	if (shard->pos < shard->close_tail && now_ns < shard->close_deadline)
 		return false;
-	if (shard->close_tail - shard->pos > shard->next.ring->len)
-		return false; /* a smaller ring waits until what is left fits */
+	if (shard->close_tail - shard->pos > shard->next.ring->len) {
+		/* What is left behind a stuck publisher does not fit: then as long as it was. */
+		shard_ring_release(shard, &shard->next, true);
+		shard->want_ring_len = shard->cur.ring->len;
+		shard->succession = SUCCESSION_NONE;
+		return true;
+	}
 	shard_succeed_rebase(shard, shard->pos, shard->close_tail);
 	ring_set_succeeded(shard->cur.ring, shard->pos);
 	TESTPOINT("succeed-announced");

@@ -79,7 +79,8 @@ int orphan_step(const struct ring *ring, struct orphan_scan *scan, uint64_t pos,
 	}
 	if (scan->n_pending > 0)
 		return ORPHAN_E_WAIT;
-	len = orphan_hole_len(ring, pos, scan->tail);
+	/* Its owner is dead, so it can be cut anywhere: nobody writes into the second half. */
+	len = orphan_hole_len(ring, pos, min_u64(scan->tail, pos + ORPHAN_HOLE_MAX));
 	scan->pos = 0;
 	if (len == 0)
 		return ORPHAN_E_FILLED;

@@ -15,6 +15,10 @@
 enum {
 	ORPHAN_E_WAIT = 1,   /* somebody alive may still own it: ask again later */
 	ORPHAN_E_FILLED = 2, /* there is a word now: it was not a hole */
+
+	/* A hole is buried in pieces of at most so many bytes: the longest record is no longer, and
+	 * a tail that was moved by force makes one as long as the ring. */
+	ORPHAN_HOLE_MAX = 16 << 20,
 };
 
 /* The search for the owner of one hole. Embedded; zero = no search under way. */
@@ -31,7 +35,7 @@ struct orphan_scan {
 /*
  * Goes on with the search at pos, whose word reads 0 below the tail. Slots whose owner is not
  * OWNER_TAKEN in the govern page are dead. Returns 0 with the length of the hole in bytes (up to
- * the next nonzero word or the tail), ORPHAN_E_WAIT or ORPHAN_E_FILLED. Bounded.
+ * the next nonzero word, the tail or ORPHAN_HOLE_MAX), ORPHAN_E_WAIT or ORPHAN_E_FILLED. Bounded.
  */
 int orphan_step(const struct ring *ring, struct orphan_scan *scan, uint64_t pos, uint64_t now_ns,
 		uint64_t *ret_len);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/uio.h>
 #include <urcu/urcu-memb.h>
 
 #include "daemon/drain.h"
@@ -522,6 +523,98 @@ START_TEST(a_wild_tail_is_repaired)
 }
 END_TEST
 
+START_TEST(a_tail_that_a_publisher_has_closed_is_opened_again)
+{
+	publish(10, 1);
+	store_relaxed(&pub_ring->publish->tail,
+		      load_relaxed(&pub_ring->publish->tail) | LAYOUT_TAIL_CLOSED);
+	ring_kick_drain(&publisher, true);
+	while (load_relaxed(&pub_ring->publish->tail) & LAYOUT_TAIL_CLOSED)
+		(void)wait_bell(&pub_ring->govern->ack_bell, 0, NS_PER_MS);
+	publish(10, 2);
+	wait_durable();
+}
+END_TEST
+
+/* Moves the tail about until the shard has got a new ring all the same. */
+START_TEST(a_wild_tail_does_not_keep_a_shard_from_its_new_ring)
+{
+	struct ring *old = pub_ring;
+	char detail[128];
+
+	publish(10, 1);
+	ck_assert_int_eq(shard_succeed(shard, MIB, detail, sizeof(detail)), 0);
+	for (uint32_t i = 0; ring_state(old, NULL) != GOVERN_SUCCEEDED; i++)
+		store_relaxed(&old->publish->tail, i & 1 ? LAYOUT_POS_END - 64 : 64);
+	ring_close(sub_ring);
+	attach();
+	publish(10, 2);
+	wait_durable();
+	ring_close(old);
+}
+END_TEST
+
+/* Each word promises the longest record, so that to check them all takes hours. */
+START_TEST(words_that_promise_long_records_do_not_hold_up_the_drain)
+{
+	struct shard_stats stats;
+	struct ring *old = pub_ring;
+	char detail[128];
+	uint64_t limit;
+
+	ck_assert_int_eq(shard_succeed(shard, 64 * MIB, detail, sizeof(detail)), 0);
+	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
+		(void)wait_bell(&old->govern->ack_bell, 0, NS_PER_MS);
+	ring_close(sub_ring);
+	attach();
+	ring_close(old);
+	limit = load_relaxed(&pub_ring->govern->limit);
+	for (uint64_t pos = ring_tail(pub_ring); pos < limit; pos += RECORD_ALIGN)
+		store_relaxed((_Atomic uint64_t *)ring_at(pub_ring, pos),
+			      record_word(RECORD_COMMITTED, pub_ring->max_len, 0, 0));
+	store_relaxed(&pub_ring->publish->tail, limit);
+	ring_kick_drain(&publisher, true);
+	publish(10, 1);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_ge(stats.damaged, 1);
+	ck_assert_uint_eq(stats.records, 1);
+}
+END_TEST
+
+/* Who shares an open file description shares its flags, and can read first. */
+START_TEST(an_eventfd_that_a_publisher_empties_does_not_stop_the_drain)
+{
+	struct shard_policy policy = { .claim_timeout_ns = 100 * NS_PER_S };
+	int fd = shard_kick_fd(shard);
+	uint64_t n = 1, pos;
+	struct iovec iov = { .iov_base = &n, .iov_len = sizeof(n) };
+
+	/* With a reservation open the drain goes round every few milliseconds. */
+	shard_set_policy(shard, &policy);
+	ck_assert_int_eq(ring_reserve(&publisher, 64, &pos), 0);
+	ck_assert_int_eq(fcntl(fd, F_SETFL, 0), 0);
+	for (uint32_t i = 0; i < 2000; i++) {
+		uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+
+		n = 1;
+		ck_assert_int_eq(write(fd, &n, sizeof(n)), sizeof(n));
+		for (uint32_t k = 0; k < i % 500 * 10; k++)
+			cpu_relax();
+		if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(n))
+			continue;
+		for (int k = 0; k < 3000 && drain_last_pass_ns(drain) < now; k++)
+			usleep(1000);
+		ck_assert_msg(drain_last_pass_ns(drain) >= now, "the drain waits for the eventfd");
+	}
+	/* The daemon's own requests do not wait for room in it either. */
+	n = UINT64_MAX - 1;
+	ck_assert_int_eq(write(fd, &n, sizeof(n)), sizeof(n));
+	shard_request_sync(shard);
+	shard_slot_gone(shard, slot);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon/drain");
@@ -544,6 +637,10 @@ int main(void)
 	tcase_add_test(tcase, a_ring_full_of_long_promises_is_given_up_not_searched_for_ever);
 	tcase_add_test(tcase, a_segment_that_does_not_fill_is_closed_by_age);
 	tcase_add_test(tcase, a_wild_tail_is_repaired);
+	tcase_add_test(tcase, a_tail_that_a_publisher_has_closed_is_opened_again);
+	tcase_add_test(tcase, a_wild_tail_does_not_keep_a_shard_from_its_new_ring);
+	tcase_add_test(tcase, words_that_promise_long_records_do_not_hold_up_the_drain);
+	tcase_add_test(tcase, an_eventfd_that_a_publisher_empties_does_not_stop_the_drain);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
