@@ -158,6 +158,7 @@ START_TEST(every_floor_gives_a_figure_that_can_be)
 		if (!bench_table[i].is_floor)
 			continue;
 		memset(&result, 0, sizeof(result));
+		env.row = &bench_table[i];
 		ck_assert_msg(bench_table[i].run(&env, &result) == 0, "%s: %s", bench_table[i].name,
 			      env.error);
 		ck_assert_msg(result.value > 0, "%s is nothing", bench_table[i].name);

@@ -41,6 +41,7 @@ struct bench_result {
 };
 
 struct bench_env {
+	const struct bench_workload *row; /* that runs now: one function may serve several */
 	bool quick;
 	bool private_bus; /* started by the bench, in dir */
 	int n_runs;
@@ -59,7 +60,12 @@ struct bench_workload {
 	const char *title;
 	enum bench_kind kind;
 	bool is_floor;
-	const char *floor; /* the workload it is compared with, or NULL */
+	bool is_peer; /* needs no bus, and is skipped where the peer is not installed */
+	/* A chart shows all rows of a series, a line for each series_of, x rightwards; or NULL. */
+	const char *series;    /* "size", "scale" */
+	const char *series_of; /* "leat", "ring" */
+	double x;              /* bytes, number of shards: what `run` takes it from as well */
+	const char *floor;     /* the workload it is compared with, or NULL */
 	double goal_ratio; /* to the floor: at most for a latency, at least for a rate; 0 = none */
 	double goal_absolute; /* the same for the value itself; 0 = none */
 	int (*run)(struct bench_env *env, struct bench_result *result);
@@ -69,6 +75,8 @@ extern const struct bench_workload bench_table[];
 extern const size_t bench_table_len;
 /* The row of that name, or NULL. */
 const struct bench_workload *bench_table_find(const char *name);
+/* Whether it measures leat itself, which takes a daemon. */
+bool bench_table_needs_bus(const struct bench_workload *workload);
 
 /* Each returns 0, or a negative errno with the reason in env->error. */
 int bench_memory_cache_line(struct bench_env *env, struct bench_result *result);

@@ -326,6 +326,13 @@ static json_t *json_series(const struct bench_series *all, size_t index)
 	object = json_pack("{s:s, s:s, s:s, s:b}", "title", workload->title, "kind",
 			   kind_names[workload->kind], "unit", unit_names[workload->kind],
 			   "is_floor", workload->is_floor);
+	if (workload->is_peer)
+		json_object_set_new(object, "is_peer", json_true());
+	if (workload->series) {
+		json_object_set_new(object, "series", json_string(workload->series));
+		json_object_set_new(object, "series_of", json_string(workload->series_of));
+		json_object_set_new(object, "x", json_real(rounded(workload->x)));
+	}
 	for (i = 0; i < BENCH_RUNS_MAX; i++) {
 		if (series->ok[i])
 			json_array_append_new(runs, json_real(rounded(series->runs[i].value)));

@@ -154,3 +154,8 @@ const struct bench_workload *bench_table_find(const char *name)
 	}
 	return NULL;
 }
+
+bool bench_table_needs_bus(const struct bench_workload *workload)
+{
+	return !workload->is_floor && !workload->is_peer;
+}

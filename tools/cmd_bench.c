@@ -108,13 +108,18 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	return -1;
 }
 
+static const char *kind_of(const struct bench_workload *workload)
+{
+	return workload->is_floor ? "floor" : workload->is_peer ? "peer" : "leat";
+}
+
 static int print_list(void)
 {
 	size_t i;
 
 	for (i = 0; i < bench_table_len; i++)
-		printf("%-18s %-5s  %s\n", bench_table[i].name,
-		       bench_table[i].is_floor ? "floor" : "leat", bench_table[i].title);
+		printf("%-18s %-5s  %s\n", bench_table[i].name, kind_of(&bench_table[i]),
+		       bench_table[i].title);
 	return tool_flush_stdout(TOOL_OK);
 }
 
@@ -190,6 +195,7 @@ static void run_once(struct bench_env *env, size_t index, int run, struct bench_
 	struct bench_result result = { 0 };
 	int rc;
 
+	env->row = &bench_table[index];
 	env->error[0] = '\0';
 	rc = bench_table[index].run(env, &result);
 	if (rc >= 0) {
@@ -210,7 +216,8 @@ static int run_all(struct bench_env *env, struct bench_series *all)
 
 	for (run = 0; run < env->n_runs; run++) {
 		for (i = 0; i < bench_table_len; i++) {
-			if (!all[i].selected || (!env->bus[0] && !bench_table[i].is_floor))
+			if (!all[i].selected ||
+			    (!env->bus[0] && bench_table_needs_bus(&bench_table[i])))
 				continue;
 			if (tool_stopping())
 				return TOOL_FAILED;
@@ -228,7 +235,7 @@ static bool needs_bus(const struct bench_series *all)
 	size_t i;
 
 	for (i = 0; i < bench_table_len; i++) {
-		if (all[i].selected && !bench_table[i].is_floor)
+		if (all[i].selected && bench_table_needs_bus(&bench_table[i]))
 			return true;
 	}
 	return false;
@@ -250,7 +257,7 @@ static int provide_bus(struct bench_env *env, const struct arguments *arguments,
 		return TOOL_OK;
 	env->bus[0] = '\0';
 	for (i = 0; i < bench_table_len; i++) {
-		if (!bench_table[i].is_floor)
+		if (bench_table_needs_bus(&bench_table[i]))
 			memcpy(all[i].error, env->error, sizeof(all[i].error));
 	}
 	return TOOL_FAILED;
