@@ -242,7 +242,7 @@ RUN := tests/run.sh -o $(B)/test-logs
 TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=1:abort_on_error=0} \
 	UBSAN_OPTIONS=$${UBSAN_OPTIONS-print_stacktrace=1} \
-	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1}
+	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
 	check-crash check-sys lint check-format check-abi model demo bench \

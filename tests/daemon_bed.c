@@ -17,16 +17,6 @@ enum {
 	BED_QUIET_STEPS = 3
 };
 
-bool daemon_bed_is_possible(void)
-{
-#ifdef __SANITIZE_THREAD__
-	puts("the race detector does not see the grace periods of liburcu");
-	return false;
-#else
-	return true;
-#endif
-}
-
 void daemon_bed_start(struct daemon_bed *bed)
 {
 	char detail[512];

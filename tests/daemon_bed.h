@@ -34,9 +34,6 @@ struct daemon_bed_client {
 	size_t n_fds;
 };
 
-/* False under the race detector, which does not see liburcu's grace periods; says so. */
-bool daemon_bed_is_possible(void);
-
 /* Makes the directory at the first call, uses it again after daemon_bed_stop(). */
 void daemon_bed_start(struct daemon_bed *bed);
 void daemon_bed_stop(struct daemon_bed *bed);

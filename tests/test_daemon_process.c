@@ -186,8 +186,6 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
-	if (!daemon_bed_is_possible())
-		return 77;
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_death_gives_up_all_slots_at_once);

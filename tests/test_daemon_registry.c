@@ -150,8 +150,10 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
-	if (!daemon_bed_is_possible())
-		return 77;
+#ifdef __SANITIZE_THREAD__
+	puts("the race detector does not see the grace periods of liburcu");
+	return 77;
+#endif
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_name_is_found_from_the_beginning_of_its_making);

@@ -95,8 +95,6 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
-	if (!daemon_bed_is_possible())
-		return 77;
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, who_sends_without_reading_is_disconnected);
