@@ -80,6 +80,30 @@ START_TEST(a_single_stall_shows_in_the_maximum_and_not_in_the_median)
 }
 END_TEST
 
+START_TEST(the_curve_rises_through_the_percentiles_that_have_a_name)
+{
+	struct bench_result result;
+	uint64_t i;
+	size_t j;
+
+	empty();
+	for (i = 1; i <= 100000; i++)
+		bench_hist_add(&hist, i * 100);
+	bench_hist_result(&hist, &result);
+	for (j = 1; j < BENCH_CURVE_LEN; j++) {
+		ck_assert_double_gt(bench_hist_quantiles[j], bench_hist_quantiles[j - 1]);
+		ck_assert_double_gt(result.curve[j], result.curve[j - 1]);
+		if (bench_hist_quantiles[j] == 0.99)
+			ck_assert_double_eq(result.curve[j], result.p99);
+		if (bench_hist_quantiles[j] == 0.999)
+			ck_assert_double_eq(result.curve[j], result.p999);
+	}
+	ck_assert_double_eq(result.curve[0], result.value);
+	ck_assert_double_eq(result.curve[BENCH_CURVE_LEN - 1], result.p9999);
+	ck_assert_double_lt(result.p9999, result.max);
+}
+END_TEST
+
 START_TEST(an_empty_histogram_says_zero)
 {
 	empty();
@@ -118,6 +142,7 @@ int main(void)
 	tcase_add_test(tc, small_values_are_exact);
 	tcase_add_test(tc, quantiles_are_right_to_half_a_percent);
 	tcase_add_test(tc, a_single_stall_shows_in_the_maximum_and_not_in_the_median);
+	tcase_add_test(tc, the_curve_rises_through_the_percentiles_that_have_a_name);
 	tcase_add_test(tc, an_empty_histogram_says_zero);
 	tcase_add_test(tc, laps_before_the_warm_up_do_not_count);
 	suite_add_tcase(suite, tc);

@@ -12,6 +12,7 @@
 
 enum {
 	BENCH_FACTS_MAX = 8,
+	BENCH_CURVE_LEN = 9, /* quantiles that are kept of a latency */
 	BENCH_RUNS_MAX = 99,
 	BENCH_VALUE_LEN = 64, /* of a small record, at the floors and through leat */
 };
@@ -34,7 +35,9 @@ struct bench_result {
 	double value; /* the median of a latency, otherwise the rate or count */
 	double p99;
 	double p999;
+	double p9999;
 	double max;
+	double curve[BENCH_CURVE_LEN]; /* at bench_hist_quantiles[], these three among them */
 	uint64_t n_samples;
 	size_t n_facts;
 	struct bench_fact facts[BENCH_FACTS_MAX];

@@ -5,6 +5,10 @@
 
 #include "tools/bench_clock.h"
 
+const double bench_hist_quantiles[BENCH_CURVE_LEN] = {
+	0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+};
+
 static uint64_t middle_of(uint32_t index)
 {
 	uint32_t shift;
@@ -36,9 +40,15 @@ uint64_t bench_hist_quantile(const struct bench_hist *hist, double q)
 
 void bench_hist_result(const struct bench_hist *hist, struct bench_result *result)
 {
-	result->value = bench_clock_ns(bench_hist_quantile(hist, 0.5));
+	size_t i;
+
+	for (i = 0; i < BENCH_CURVE_LEN; i++)
+		result->curve[i] =
+			bench_clock_ns(bench_hist_quantile(hist, bench_hist_quantiles[i]));
+	result->value = result->curve[0];
 	result->p99 = bench_clock_ns(bench_hist_quantile(hist, 0.99));
 	result->p999 = bench_clock_ns(bench_hist_quantile(hist, 0.999));
+	result->p9999 = bench_clock_ns(bench_hist_quantile(hist, 0.9999));
 	result->max = bench_clock_ns(hist->max);
 	result->n_samples = hist->n;
 }
@@ -49,4 +59,5 @@ void bench_hist_laps_result(const struct bench_laps *laps, struct bench_result *
 	if (laps->blocks.n > 0)
 		result->value =
 			bench_clock_ns(bench_hist_quantile(&laps->blocks, 0.5)) / BENCH_HIST_BLOCK;
+	result->curve[0] = result->value;
 }

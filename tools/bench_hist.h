@@ -72,6 +72,9 @@ static inline void bench_hist_lap(struct bench_laps *laps, uint64_t now)
 	}
 }
 
+/* From the median to 99.99 %: where a curve of latencies is drawn through. */
+extern const double bench_hist_quantiles[BENCH_CURVE_LEN];
+
 /* The value that a share `q` of what was added does not exceed (middle of its step); 0 if none. */
 uint64_t bench_hist_quantile(const struct bench_hist *hist, double q);
 /* The quantiles of a histogram of ticks, in nanoseconds. */

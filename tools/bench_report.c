@@ -84,6 +84,9 @@ static void take_medians(const struct bench_series *series, struct bench_result 
 	median->value = median_at(series, offsetof(struct bench_result, value));
 	median->p99 = median_at(series, offsetof(struct bench_result, p99));
 	median->p999 = median_at(series, offsetof(struct bench_result, p999));
+	median->p9999 = median_at(series, offsetof(struct bench_result, p9999));
+	for (i = 0; i < BENCH_CURVE_LEN; i++)
+		median->curve[i] = median_at(series, offsetof(struct bench_result, curve[i]));
 	for (run = 0; run < BENCH_RUNS_MAX; run++) {
 		result = &series->runs[run];
 		if (!series->ok[run])
@@ -205,7 +208,7 @@ static void print_goal(const struct bench_workload *workload, const struct bench
 static void print_row(const struct bench_workload *workload, const struct bench_series *series,
 		      const struct bench_row *row)
 {
-	char value[32], p99[32], p999[32], max[32], ratio[32] = "";
+	char value[32], p99[32], p999[32], p9999[32], max[32], ratio[32] = "";
 	enum bench_kind kind = workload->kind;
 
 	if (series->n_ok == 0) {
@@ -215,8 +218,10 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 	printf("%-43s %9s", workload->title,
 	       bench_report_value(kind, row->median.value, value, sizeof(value)));
 	if (kind == BENCH_LATENCY)
-		printf("%8s %8s %8s ", bench_report_value(kind, row->median.p99, p99, sizeof(p99)),
+		printf("%8s %8s %8s %8s ",
+		       bench_report_value(kind, row->median.p99, p99, sizeof(p99)),
 		       bench_report_value(kind, row->median.p999, p999, sizeof(p999)),
+		       bench_report_value(kind, row->median.p9999, p9999, sizeof(p9999)),
 		       bench_report_value(kind, row->median.max, max, sizeof(max)));
 	if (row->ratio > 0)
 		snprintf(ratio, sizeof(ratio), "%.2f", row->ratio);
@@ -271,8 +276,8 @@ void bench_report_table(const struct bench_env *env, const struct bench_machine 
 		if (strcmp(section, section_of(workload->kind)) != 0) {
 			section = section_of(workload->kind);
 			if (workload->kind == BENCH_LATENCY)
-				printf("\n%-43s %9s %8s %8s %8s %8s  goal\n", section, "median",
-				       "99 %", "99.9 %", "max", "ratio");
+				printf("\n%-43s %9s %8s %8s %8s %8s %8s  goal\n", section,
+				       "median", "99 %", "99.9 %", "99.99 %", "max", "ratio");
 			else
 				printf("\n%-43s %9s %8s  goal\n", section, "median", "ratio");
 		}
@@ -346,6 +351,7 @@ static json_t *json_series(const struct bench_series *all, size_t index)
 	if (workload->kind == BENCH_LATENCY) {
 		json_object_set_new(object, "p99", json_real(rounded(row.median.p99)));
 		json_object_set_new(object, "p999", json_real(rounded(row.median.p999)));
+		json_object_set_new(object, "p9999", json_real(rounded(row.median.p9999)));
 		json_object_set_new(object, "max", json_real(rounded(row.median.max)));
 		json_object_set_new(object, "samples",
 				    json_integer((json_int_t)row.median.n_samples));
