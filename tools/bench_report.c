@@ -276,8 +276,8 @@ void bench_report_table(const struct bench_env *env, const struct bench_machine 
 		if (strcmp(section, section_of(workload->kind)) != 0) {
 			section = section_of(workload->kind);
 			if (workload->kind == BENCH_LATENCY)
-				printf("\n%-43s %9s %8s %8s %8s %8s %8s  goal\n", section,
-				       "median", "99 %", "99.9 %", "99.99 %", "max", "ratio");
+				printf("\n%-43s %9s %8s %8s %8s %8s %8s  goal\n", section, "median",
+				       "99 %", "99.9 %", "99.99 %", "max", "ratio");
 			else
 				printf("\n%-43s %9s %8s  goal\n", section, "median", "ratio");
 		}
