@@ -3,9 +3,7 @@
 #ifndef TOOLS_BENCH_DAEMON_H
 #define TOOLS_BENCH_DAEMON_H
 
-#include "tools/bench.h"
-
-struct bench_daemon;
+#include "tools/bench_server.h"
 
 /* Makes a directory below `parent` (NULL: $TMPDIR or /tmp) and stores it in env->dir. */
 int bench_daemon_make_dir(struct bench_env *env, const char *parent);
@@ -15,8 +13,6 @@ void bench_daemon_remove_dir(struct bench_env *env);
  * Starts leatd (beside this program, in ../sbin, or from $PATH) in env->dir and waits until it
  * answers; env->bus gets its socket. The reason of a failure is in env->error.
  */
-int bench_daemon_start(struct bench_env *env, struct bench_daemon **ret_daemon);
-/* Asks it to end, and makes it end if it does not. Returns NULL. */
-struct bench_daemon *bench_daemon_stop(struct bench_daemon *daemon);
+int bench_daemon_start(struct bench_env *env, struct bench_server **ret_daemon);
 
 #endif

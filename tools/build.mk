@@ -11,6 +11,7 @@ TOOLS_SRCS += \
 	tools/bench_memory.c \
 	tools/bench_publish.c \
 	tools/bench_report.c \
+	tools/bench_server.c \
 	tools/bench_store.c \
 	tools/bench_stream.c \
 	tools/bench_table.c \

@@ -243,7 +243,7 @@ static bool needs_bus(const struct bench_series *all)
 
 /* Without a daemon the floors are still worth having; leat's lines say what is missing. */
 static int provide_bus(struct bench_env *env, const struct arguments *arguments,
-		       struct bench_series *all, struct bench_daemon **ret_daemon)
+		       struct bench_series *all, struct bench_server **ret_daemon)
 {
 	size_t i;
 
@@ -267,7 +267,7 @@ static int provide_bus(struct bench_env *env, const struct arguments *arguments,
 static int measure(struct bench_env *env, const struct arguments *arguments,
 		   struct bench_machine *machine, struct bench_series *all)
 {
-	struct bench_daemon *daemon = NULL;
+	struct bench_server *daemon = NULL;
 	int status, run_status;
 
 	if (bench_daemon_make_dir(env, arguments->dir) < 0) {
@@ -279,7 +279,7 @@ static int measure(struct bench_env *env, const struct arguments *arguments,
 	status = provide_bus(env, arguments, all, &daemon);
 	run_status = run_all(env, all);
 	end_progress();
-	bench_daemon_stop(daemon);
+	bench_server_stop(daemon);
 	bench_daemon_remove_dir(env);
 	return status == TOOL_OK ? run_status : status;
 }
