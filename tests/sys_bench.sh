@@ -38,7 +38,7 @@ everything_is_measured_and_named()
 {
 	local name
 	mkdir "$dir/work"
-	leat bench --quick --runs 1 --json --dir "$dir/work" >"$dir/bench.json" 2>"$dir/bench.err" ||
+	leat bench --quick --all --runs 1 --json --dir "$dir/work" >"$dir/bench.json" 2>"$dir/bench.err" ||
 		fail "status $?: $(cat "$dir/bench.err" "$dir/bench.json")"
 	for name in $(leat bench --list | awk '{ print $1 }'); do
 		grep -q "\"$name\":{[^}]*\"runs\":\[[0-9]" "$dir/bench.json" ||

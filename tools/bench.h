@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum {
-	BENCH_FACTS_MAX = 8,
+	BENCH_FACTS_MAX = 12,
 	BENCH_CURVE_LEN = 9, /* quantiles that are kept of a latency */
 	BENCH_RUNS_MAX = 99,
 	BENCH_VALUE_LEN = 64, /* of a small record, at the floors and through leat */
@@ -63,6 +63,7 @@ struct bench_workload {
 	const char *title;
 	enum bench_kind kind;
 	bool is_floor;
+	bool extra;   /* takes long, or is of interest to few: with --all, or by name */
 	bool is_peer; /* needs no bus, and is skipped where the peer is not installed */
 	/* A chart shows all rows of a series, a line for each series_of, x rightwards; or NULL. */
 	const char *series;    /* "size", "scale" */
@@ -87,14 +88,26 @@ int bench_memory_ring(struct bench_env *env, struct bench_result *result);
 int bench_memory_ring_rate(struct bench_env *env, struct bench_result *result);
 int bench_memory_futex(struct bench_env *env, struct bench_result *result);
 int bench_memory_copy(struct bench_env *env, struct bench_result *result);
+int bench_memory_copy_size(struct bench_env *env, struct bench_result *result);
 int bench_disk_write(struct bench_env *env, struct bench_result *result);
 int bench_disk_append_sync(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip_view(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip_sleep(struct bench_env *env, struct bench_result *result);
-int bench_leat_rate(struct bench_env *env, struct bench_result *result);
-int bench_leat_rate_many(struct bench_env *env, struct bench_result *result);
-int bench_leat_rate_4(struct bench_env *env, struct bench_result *result);
+int bench_rate_1(struct bench_env *env, struct bench_result *result);
+int bench_rate_many(struct bench_env *env, struct bench_result *result);
+int bench_rate_batch(struct bench_env *env, struct bench_result *result);
+int bench_rate_claim(struct bench_env *env, struct bench_result *result);
+int bench_rate_4(struct bench_env *env, struct bench_result *result);
+int bench_rate_8(struct bench_env *env, struct bench_result *result);
+int bench_rate_2to1(struct bench_env *env, struct bench_result *result);
+int bench_rate_size(struct bench_env *env, struct bench_result *result);
+int bench_rate_shards(struct bench_env *env, struct bench_result *result);
+int bench_rate_publishers(struct bench_env *env, struct bench_result *result);
+int bench_rate_both(struct bench_env *env, struct bench_result *result);
+int bench_ring_size(struct bench_env *env, struct bench_result *result);
+int bench_ring_rate_8(struct bench_env *env, struct bench_result *result);
+int bench_ring_rate_2to1(struct bench_env *env, struct bench_result *result);
 int bench_publish_alone(struct bench_env *env, struct bench_result *result);
 int bench_publish_kernel_entries(struct bench_env *env, struct bench_result *result);
 int bench_store_disk(struct bench_env *env, struct bench_result *result);

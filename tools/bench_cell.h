@@ -50,6 +50,24 @@ static inline void cell_store(uint64_t *word, uint64_t value)
 #endif
 }
 
+/* Adds 1 and returns what was there: what several writers share out turns with. */
+static inline uint64_t cell_add(uint64_t *word)
+{
+	return (*(volatile _Atomic uint64_t *)word)++;
+}
+
+/* Keeps away from memory for so many steps of some 20 ns. */
+static inline void cell_pause(int n)
+{
+	for (; n > 0; n--) {
+#if defined(__x86_64__)
+		__builtin_ia32_pause();
+#elif defined(__aarch64__)
+		__asm__ __volatile__("yield");
+#endif
+	}
+}
+
 /* Polls until the word is `value`; lends the processor away when that takes very long. */
 static inline void cell_await(const uint64_t *word, uint64_t value)
 {

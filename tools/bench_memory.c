@@ -22,6 +22,7 @@ enum {
 	RATE_PAUSE = 64,   /* a consumer that stays away for a microsecond lets the ring fill */
 	COPY_BLOCK = 1 << 20,
 	COPY_TOTAL = 32 << 20,
+	COPY_LOOK = 64, /* blocks between two looks at the clock */
 };
 
 static const uint64_t last_word = UINT64_MAX;
@@ -188,17 +189,6 @@ static int rate_producer(struct bench_team *team, int me, const void *context)
 	}
 }
 
-static inline void pause_for(int n)
-{
-	for (; n > 0; n--) {
-#if defined(__x86_64__)
-		__builtin_ia32_pause();
-#elif defined(__aarch64__)
-		__asm__ __volatile__("yield");
-#endif
-	}
-}
-
 /*
  * Polling at once again would take the line from the producer while it is filling it: two to three
  * times slower.
@@ -208,7 +198,7 @@ static inline void await_turn(const struct dense_slot *slot, uint64_t turn)
 	uint32_t n = 0;
 
 	while (cell_load(&slot->turn) != turn) {
-		pause_for(RATE_PAUSE);
+		cell_pause(RATE_PAUSE);
 		if (++n % CELL_PATIENCE == 0)
 			sched_yield();
 	}
@@ -351,12 +341,28 @@ int bench_memory_futex(struct bench_env *env, struct bench_result *result)
 	return run_pair(env, futex_ping, futex_pong, result);
 }
 
-/* Blocks of 1 MiB between two areas that no cache of one processor holds together. */
-int bench_memory_copy(struct bench_env *env, struct bench_result *result)
+/* Blocks between two areas that no cache of one processor holds together; gives blocks a second. */
+static double copy_blocks(char *to, const char *from, size_t len, uint64_t run_ns)
+{
+	uint64_t start = bench_clock_ticks(), now = start, n = 0;
+	uint64_t end = start + bench_clock_from_ns(run_ns);
+	size_t off = 0;
+
+	while (now < end) {
+		memcpy(to + off, from + off, len);
+		/* Nobody reads the copy, so the compiler has to be told that it is wanted. */
+		__asm__ __volatile__("" : : "r"(to + off) : "memory");
+		off = (off + len) % COPY_TOTAL;
+		n++;
+		if (n % COPY_LOOK == 0 || len >= COPY_BLOCK)
+			now = bench_clock_ticks();
+	}
+	return (double)n * 1e9 / bench_clock_ns(now - start);
+}
+
+static int copy(const struct bench_env *env, size_t len, double *ret_rate)
 {
 	char *from = malloc(COPY_TOTAL), *to = malloc(COPY_TOTAL);
-	uint64_t start, end, now, bytes = 0;
-	size_t off = 0;
 
 	if (!from || !to) {
 		free(from);
@@ -365,18 +371,23 @@ int bench_memory_copy(struct bench_env *env, struct bench_result *result)
 	}
 	memset(from, 1, COPY_TOTAL);
 	memset(to, 2, COPY_TOTAL);
-	start = bench_clock_ticks();
-	end = start + bench_clock_from_ns(env->run_ns);
-	do {
-		memcpy(to + off, from + off, COPY_BLOCK);
-		/* Nobody reads the copy, so the compiler has to be told that it is wanted. */
-		__asm__ __volatile__("" : : "r"(to + off) : "memory");
-		off = (off + COPY_BLOCK) % COPY_TOTAL;
-		bytes += COPY_BLOCK;
-		now = bench_clock_ticks();
-	} while (now < end);
-	result->value = (double)bytes * 1e9 / bench_clock_ns(now - start);
+	*ret_rate = copy_blocks(to, from, len, env->run_ns);
 	free(from);
 	free(to);
 	return 0;
+}
+
+int bench_memory_copy(struct bench_env *env, struct bench_result *result)
+{
+	double rate = 0;
+	int rc = copy(env, COPY_BLOCK, &rate);
+
+	result->value = rate * COPY_BLOCK;
+	return rc;
+}
+
+/* Of the row's size, in records: what a ring that carries them cannot exceed. */
+int bench_memory_copy_size(struct bench_env *env, struct bench_result *result)
+{
+	return copy(env, (size_t)env->row->x, &result->value);
 }

@@ -121,12 +121,10 @@ static int run_alone(struct bench_env *env, const struct bench_member *member,
 	rc = bench_team_init(&team, env, sizeof(struct publish_shared));
 	if (rc < 0)
 		return rc;
-	leat_stream_options_init(&options);
-	options.memory = 1;
-	options.ring_len = BENCH_STREAM_RING_LEN;
+	bench_stream_memory(&options);
 	rc = bench_stream_create(env, "alone", &options);
 	if (rc == 0)
-		rc = bench_team_run(&team, member, 1, env->run_ns + 2 * BENCH_STREAM_WAIT_NS);
+		rc = bench_team_run(&team, member, 1, env->run_ns + BENCH_TEAM_WAIT_NS);
 	memcpy(ret_shared, team.shared, sizeof(*ret_shared));
 	bench_add_fact(result, "full_waits", (double)ret_shared->stats.full_waits);
 	bench_add_fact(result, "drain_kicks", (double)ret_shared->stats.drain_kicks);

@@ -30,6 +30,13 @@ static int connect_bus(struct bench_env *env, struct leat_bus **ret_bus)
 	return rc;
 }
 
+void bench_stream_memory(struct leat_stream_options *options)
+{
+	leat_stream_options_init(options);
+	options->memory = 1;
+	options->ring_len = BENCH_STREAM_RING_LEN;
+}
+
 int bench_stream_create(struct bench_env *env, const char *what,
 			const struct leat_stream_options *options)
 {

@@ -17,6 +17,8 @@ enum {
 
 #define BENCH_STREAM_WAIT_NS (10 * UINT64_C(1000000000))
 
+/* Of a stream in memory that the bench likes. */
+void bench_stream_memory(struct leat_stream_options *options);
 /* In the parent. Removes a stream of that name that an earlier run left, and makes it. */
 int bench_stream_create(struct bench_env *env, const char *what,
 			const struct leat_stream_options *options);

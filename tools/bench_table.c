@@ -8,6 +8,46 @@
 #include "tools/bench.h"
 #include "tools/tool.h"
 
+/* A size in three rows: a copy through the memory and a ring in the caches, and leat. */
+#define SIZE_ROWS(size, len)                                                                       \
+	{                                                                                          \
+		.name = "copy-" size,                                                              \
+		.title = "memory copy, " size "B blocks",                                          \
+		.kind = BENCH_RATE,                                                                \
+		.is_floor = true,                                                                  \
+		.extra = true,                                                                     \
+		.series = "size",                                                                  \
+		.series_of = "copy",                                                               \
+		.x = (len),                                                                        \
+		.run = bench_memory_copy_size,                                                     \
+	},                                                                                         \
+		{                                                                                  \
+			.name = "ring-" size,                                                      \
+			.title = "minimal ring, " size "B records",                                \
+			.kind = BENCH_RATE,                                                        \
+			.is_floor = true,                                                          \
+			.extra = true,                                                             \
+			.series = "size",                                                          \
+			.series_of = "ring",                                                       \
+			.x = (len),                                                                \
+			.run = bench_ring_size,                                                    \
+		},                                                                                 \
+	{                                                                                          \
+		.name = "size-" size, .title = "leat: 1 to 1, " size "B records",                  \
+		.kind = BENCH_RATE, .extra = true, .series = "size", .series_of = "leat",          \
+		.x = (len), .floor = "ring-" size, .run = bench_rate_size,                         \
+	}
+
+#define SCALE_ROW(what, n, words, function)                                                        \
+	{                                                                                          \
+		.name = what "-" #n, .title = "leat: " #n " " words, .kind = BENCH_RATE,           \
+		.extra = true, .series = "scale", .series_of = what, .x = (n),                     \
+		.floor = "ring-rate", .run = (function),                                           \
+	}
+#define SHARDS_ROW(n) SCALE_ROW("shards", n, "shards", bench_rate_shards)
+#define PUBLISHERS_ROW(n) SCALE_ROW("publishers", n, "publishers of a shard", bench_rate_publishers)
+#define BOTH_ROW(n) SCALE_ROW("64-shards", n, "publishers of 64 shards", bench_rate_both)
+
 const struct bench_workload bench_table[] = {
 	{
 		.name = "cache-line",
@@ -29,7 +69,7 @@ const struct bench_workload bench_table[] = {
 		.title = "leat: two streams, there and back, polling",
 		.kind = BENCH_LATENCY,
 		.floor = "ring",
-		.goal_ratio = 1.5,
+		.goal_ratio = 1.1,
 		.run = bench_leat_round_trip,
 	},
 	{
@@ -65,6 +105,7 @@ const struct bench_workload bench_table[] = {
 		.title = "leat: publish 4 KiB, wait for durable",
 		.kind = BENCH_LATENCY,
 		.floor = "append-sync",
+		.goal_ratio = 1.3,
 		.run = bench_store_ack,
 	},
 	{
@@ -79,22 +120,67 @@ const struct bench_workload bench_table[] = {
 		.title = "leat: 1 to 1, one record a call",
 		.kind = BENCH_RATE,
 		.floor = "ring-rate",
-		.goal_absolute = 15e6,
-		.run = bench_leat_rate,
+		.goal_absolute = 40e6,
+		.run = bench_rate_1,
 	},
 	{
 		.name = "rate-many",
 		.title = "leat: 1 to 1, 64 records a call",
 		.kind = BENCH_RATE,
 		.floor = "ring-rate",
-		.run = bench_leat_rate_many,
+		.goal_absolute = 80e6,
+		.run = bench_rate_many,
+	},
+	{
+		.name = "rate-batch",
+		.title = "leat: 1 to 1, atomic batches of 64",
+		.kind = BENCH_RATE,
+		.floor = "ring-rate",
+		.goal_absolute = 80e6,
+		.run = bench_rate_batch,
+	},
+	{
+		.name = "rate-claim",
+		.title = "leat: 1 to 1, written in place",
+		.kind = BENCH_RATE,
+		.floor = "ring-rate",
+		.run = bench_rate_claim,
 	},
 	{
 		.name = "rate-4",
 		.title = "leat: 1 to 4 subscribers",
 		.kind = BENCH_RATE,
 		.floor = "ring-rate",
-		.run = bench_leat_rate_4,
+		.extra = true,
+		.run = bench_rate_4,
+	},
+	{
+		.name = "ring-rate-8",
+		.title = "minimal ring, 1 to 8",
+		.kind = BENCH_RATE,
+		.is_floor = true,
+		.run = bench_ring_rate_8,
+	},
+	{
+		.name = "rate-8",
+		.title = "leat: 1 to 8 subscribers",
+		.kind = BENCH_RATE,
+		.floor = "ring-rate-8",
+		.run = bench_rate_8,
+	},
+	{
+		.name = "ring-rate-2to1",
+		.title = "minimal ring, 2 to 1",
+		.kind = BENCH_RATE,
+		.is_floor = true,
+		.run = bench_ring_rate_2to1,
+	},
+	{
+		.name = "rate-2to1",
+		.title = "leat: 2 publishers to 1",
+		.kind = BENCH_RATE,
+		.floor = "ring-rate-2to1",
+		.run = bench_rate_2to1,
 	},
 	{
 		.name = "publish",
@@ -103,6 +189,31 @@ const struct bench_workload bench_table[] = {
 		.floor = "ring-rate",
 		.run = bench_publish_alone,
 	},
+	SIZE_ROWS("16", 16),
+	SIZE_ROWS("64", 64),
+	SIZE_ROWS("256", 256),
+	SIZE_ROWS("1Ki", 1024),
+	SIZE_ROWS("4Ki", 4096),
+	SIZE_ROWS("16Ki", 16384),
+	SIZE_ROWS("64Ki", 65536),
+	SIZE_ROWS("256Ki", 262144),
+	SIZE_ROWS("1Mi", 1048576),
+	SHARDS_ROW(1),
+	SHARDS_ROW(2),
+	SHARDS_ROW(4),
+	SHARDS_ROW(8),
+	SHARDS_ROW(16),
+	SHARDS_ROW(32),
+	SHARDS_ROW(64),
+	PUBLISHERS_ROW(1),
+	PUBLISHERS_ROW(2),
+	PUBLISHERS_ROW(4),
+	PUBLISHERS_ROW(8),
+	PUBLISHERS_ROW(16),
+	PUBLISHERS_ROW(32),
+	BOTH_ROW(1),
+	BOTH_ROW(8),
+	BOTH_ROW(32),
 	{
 		.name = "kernel-entries",
 		.title = "leat: publishes that entered the kernel",
@@ -129,7 +240,7 @@ const struct bench_workload bench_table[] = {
 		.title = "leat: 1 KiB records to disk, synced always",
 		.kind = BENCH_BYTES,
 		.floor = "raw-write",
-		.goal_ratio = 0.5,
+		.goal_ratio = 0.95,
 		.run = bench_store_disk,
 	},
 	{
@@ -137,7 +248,7 @@ const struct bench_workload bench_table[] = {
 		.title = "leat: the same, synced once at the end",
 		.kind = BENCH_BYTES,
 		.floor = "raw-write",
-		.goal_ratio = 0.5,
+		.goal_ratio = 0.95,
 		.run = bench_store_disk_unsynced,
 	},
 };

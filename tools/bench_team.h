@@ -12,8 +12,11 @@
 #include "tools/bench_cell.h"
 
 enum {
-	BENCH_TEAM_MAX = 16
+	BENCH_TEAM_MAX = 72
 };
+
+/* Beyond the time it measures, a team that takes longer than this hangs. */
+#define BENCH_TEAM_WAIT_NS (20 * UINT64_C(1000000000))
 
 struct bench_team {
 	struct bench_env *env;

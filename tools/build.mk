@@ -10,8 +10,10 @@ TOOLS_SRCS += \
 	tools/bench_machine.c \
 	tools/bench_memory.c \
 	tools/bench_publish.c \
+	tools/bench_rate.c \
 	tools/bench_report.c \
 	tools/bench_server.c \
+	tools/bench_ring.c \
 	tools/bench_store.c \
 	tools/bench_stream.c \
 	tools/bench_table.c \

@@ -4,6 +4,7 @@
  * workloads before the next one begins, so that a change of the machine's mood hits all alike.
  */
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,9 @@ static const char help[] =
 	"\n"
 	"      --quick      a few seconds instead of minutes; good for a first look\n"
 	"      --runs N     interleaved runs that medians are taken of (default 5, quick 3)\n"
-	"      --only NAMES some workloads only, separated by commas (see --list); the floors\n"
-	"                   that they are compared with run as well\n"
+	"      --all        all workloads: sizes, scaling and others that take long as well\n"
+	"      --only NAMES some workloads only, separated by commas (see --list; * and ? stand\n"
+	"                   for others); the floors that they are compared with run as well\n"
 	"      --list       print the names of the workloads\n"
 	"      --json       print one JSON object: machine, options, results by name\n"
 	"      --dir DIR    where files go (default: $TMPDIR or /tmp); choose the disk that\n"
@@ -40,6 +42,7 @@ static const char help[] =
 
 struct arguments {
 	bool quick;
+	bool all;
 	bool json;
 	bool list;
 	int n_runs;
@@ -65,6 +68,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 {
 	enum {
 		OPT_QUICK = TOOL_OPTION,
+		OPT_ALL,
 		OPT_RUNS,
 		OPT_ONLY,
 		OPT_LIST,
@@ -74,6 +78,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, OPT_QUICK },
 		{ "runs", required_argument, NULL, OPT_RUNS },
+		{ "all", no_argument, NULL, OPT_ALL },
 		{ "only", required_argument, NULL, OPT_ONLY },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
@@ -86,6 +91,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		status = -1;
 		if (c == OPT_QUICK)
 			arguments->quick = true;
+		else if (c == OPT_ALL)
+			arguments->all = true;
 		else if (c == OPT_RUNS)
 			status = parse_runs(optarg, &arguments->n_runs);
 		else if (c == OPT_ONLY)
@@ -118,8 +125,8 @@ static int print_list(void)
 	size_t i;
 
 	for (i = 0; i < bench_table_len; i++)
-		printf("%-18s %-5s  %s\n", bench_table[i].name, kind_of(&bench_table[i]),
-		       bench_table[i].title);
+		printf("%-18s %-5s %-5s  %s\n", bench_table[i].name, kind_of(&bench_table[i]),
+		       bench_table[i].extra ? "extra" : "", bench_table[i].title);
 	return tool_flush_stdout(TOOL_OK);
 }
 
@@ -129,23 +136,36 @@ static void select_one(struct bench_series *all, const struct bench_workload *wo
 		all[workload - bench_table].selected = true;
 }
 
-/* Returns -1, or the exit status when a name is not known. */
-static int select_workloads(struct bench_series *all, const char *only)
+/* Selects what the pattern fits; the number. */
+static int select_matching(struct bench_series *all, const char *pattern)
 {
-	const struct bench_workload *workload;
+	size_t i;
+	int n = 0;
+
+	for (i = 0; i < bench_table_len; i++) {
+		if (fnmatch(pattern, bench_table[i].name, 0) != 0)
+			continue;
+		select_one(all, &bench_table[i]);
+		n++;
+	}
+	return n;
+}
+
+/* Returns -1, or the exit status when a name is not known. */
+static int select_workloads(struct bench_series *all, const struct arguments *arguments)
+{
+	const char *only = arguments->only;
 	char name[32];
 	size_t i, len;
 
 	for (i = 0; !only && i < bench_table_len; i++)
-		all[i].selected = true;
+		all[i].selected = arguments->all || !bench_table[i].extra;
 	while (only && *only) {
 		len = strcspn(only, ",");
 		snprintf(name, sizeof(name), "%.*s", (int)len, only);
-		workload = len < sizeof(name) ? bench_table_find(name) : NULL;
-		if (!workload)
+		if (len >= sizeof(name) || select_matching(all, name) == 0)
 			return tool_usage("there is no workload \"%.*s\" (--list prints them)",
 					  (int)len, only);
-		select_one(all, workload);
 		only += len + (only[len] == ',');
 	}
 	return -1;
@@ -300,7 +320,7 @@ int cmd_bench(int argc, char **argv)
 	all = calloc(bench_table_len, sizeof(*all));
 	if (!all)
 		return TOOL_FAILED;
-	status = select_workloads(all, arguments.only);
+	status = select_workloads(all, &arguments);
 	if (status >= 0)
 		return status;
 	settle(&env, &arguments);
