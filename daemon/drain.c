@@ -96,19 +96,6 @@ void drain_notify(struct drain *drain)
 	(void)!write(drain->options.notify_fd, &one, sizeof(one));
 }
 
-static void drain_start_shard(struct shard *shard)
-{
-	int r = shard_disk_start(shard);
-
-	pthread_mutex_lock(&shard->lock);
-	if (r < 0)
-		shard_disk_close(shard);
-	shard->start_error = r;
-	shard->life = r < 0 ? SHARD_BROKEN : SHARD_RUNNING;
-	pthread_cond_broadcast(&shard->changed);
-	pthread_mutex_unlock(&shard->lock);
-}
-
 /* Every shard once; true when something moved. *ret_restless: something may become due soon. */
 static bool drain_pass(struct drain *drain, bool *ret_restless)
 {
@@ -123,8 +110,6 @@ static bool drain_pass(struct drain *drain, bool *ret_restless)
 
 		drain_says_sees(drain);
 		before = shard->life;
-		if (before == SHARD_NEW)
-			drain_start_shard(shard);
 		moved |= shard_drain_pass(shard, now_ns, &restless);
 		if (before != SHARD_STOPPED && shard->life == SHARD_STOPPED)
 			drain_notify(drain);
@@ -302,19 +287,15 @@ int drain_add(struct drain *drain, struct shard *shard)
 
 	if (r < 0)
 		return r;
+	pthread_mutex_lock(&shard->lock);
+	shard->life = SHARD_RUNNING;
+	pthread_mutex_unlock(&shard->lock);
 	drain_says_left(drain);
 	pthread_mutex_lock(&drain->lock);
 	cds_list_add_tail_rcu(&shard->drain_node, &drain->shards);
 	pthread_mutex_unlock(&drain->lock);
 	drain_kick(drain);
-	pthread_mutex_lock(&shard->lock);
-	while (shard->life == SHARD_NEW)
-		pthread_cond_wait(&shard->changed, &shard->lock);
-	r = shard->start_error;
-	pthread_mutex_unlock(&shard->lock);
-	if (r < 0)
-		drain_remove(drain, shard);
-	return r;
+	return 0;
 }
 
 void drain_remove(struct drain *drain, struct shard *shard)

@@ -26,8 +26,8 @@ int drain_start(const struct drain_options *options, struct drain **ret_drain);
 /* Stops the thread; every shard must have been removed. */
 struct drain *drain_stop(struct drain *drain);
 /*
- * Control thread: the drain begins to serve the shard that was made for it (shard_options.drain);
- * waits until its first segment is there. 0 or negative errno; then only shard_free() is left.
+ * Any thread: the drain begins to serve the shard that was made for it (shard_options.drain) and
+ * started. 0 or negative errno; then only shard_free() is left.
  */
 __attribute__((warn_unused_result)) int drain_add(struct drain *drain, struct shard *shard);
 /* Control thread: after shard_stopped(); waits for an RCU grace period. Then shard_free(). */

@@ -9,6 +9,17 @@
 #include "daemon/drain.h"
 #include "daemon/log.h"
 
+static void shard_lock(const struct shard *shard)
+{
+	/* The lock is no part of what a const shard promises. */
+	pthread_mutex_lock((pthread_mutex_t *)&shard->lock);
+}
+
+static void shard_unlock(const struct shard *shard)
+{
+	pthread_mutex_unlock((pthread_mutex_t *)&shard->lock);
+}
+
 /* ---- rings and where they are kept ---- */
 
 struct ring *shard_ring_of(const struct shard *shard, uint64_t pos)
@@ -211,32 +222,47 @@ static void shard_init(struct shard *shard, const struct shard_options *options)
 	shard->directory = options->directory ? strdup(options->directory) : NULL;
 }
 
-static int shard_open_ring(struct shard *shard, const struct shard_options *options,
-			   const struct store_recovered *found, char *detail, size_t detail_len)
+/* No ring survived. What is on disk says where the log goes on. */
+static int shard_make_ring(struct shard *shard, uint64_t ring_len, char *detail, size_t detail_len)
 {
-	uint64_t first = LAYOUT_FIRST_POS;
-	int r;
+	struct store_recovered found = { .is_new = true };
+	int r = 0;
+
+	shard_ring_release(shard, &shard->next, true);
+	if (shard->directory)
+		r = shard_disk_open(shard, &found, detail, detail_len);
+	if (r < 0)
+		return r;
+	/* Above everything that the lost ring can have handed out: the jump shows as a gap. */
+	shard->pos = found.is_new ? LAYOUT_FIRST_POS : found.reserved_until;
+	r = shard_make_first_ring(shard, ring_len, shard->pos, detail, detail_len);
+	if (r == 0)
+		shard_ring_keep(shard, &shard->cur);
+	return r;
+}
+
+static int shard_open_ring(struct shard *shard, const struct shard_options *options, char *detail,
+			   size_t detail_len)
+{
+	int r = 0;
 
 	shard_adopt(shard, options);
-	if (shard->cur.ring) {
+	if (shard->cur.ring)
 		shard_adopt_succession(shard);
-		shard->pos = shard_adopted_pos(shard, found);
-		return 0;
-	}
-	shard_ring_release(shard, &shard->next, true);
-	/* Above everything that the lost ring can have handed out: the jump shows as a gap. */
-	if (shard->store && !found->is_new)
-		first = found->reserved_until;
-	r = shard_make_first_ring(shard, options->ring_len, first, detail, detail_len);
-	shard->pos = first;
-	return r;
+	else
+		r = shard_make_ring(shard, options->ring_len, detail, detail_len);
+	if (r < 0)
+		return r;
+	/* The last daemon may have died asleep; its publishers would kick at each commit. */
+	ring_drain_wakes(shard->cur.ring);
+	drain_set_clock(shard->drain, shard->cur.ring);
+	return 0;
 }
 
 int shard_new(const struct shard_options *options, char *detail, size_t detail_len,
 	      struct shard **ret_shard)
 {
 	struct shard *shard = calloc(1, sizeof(*shard));
-	struct store_recovered found = { .is_new = true };
 	int r = 0;
 
 	if (!shard)
@@ -249,23 +275,46 @@ int shard_new(const struct shard_options *options, char *detail, size_t detail_l
 	if (r < 0)
 		snprintf(detail, detail_len, "stream '%s' shard %u: %s", options->stream,
 			 options->shard, strerror(-r));
-	if (r == 0 && shard->directory)
-		r = shard_disk_open(shard, &found, detail, detail_len);
 	if (r == 0)
-		r = shard_open_ring(shard, options, &found, detail, detail_len);
+		r = shard_open_ring(shard, options, detail, detail_len);
 	if (r < 0) {
 		/* Rings that survived are worth another attempt. */
 		shard->want_stop = SHARD_STOP_KEEP;
 		shard_free(shard);
 		return r;
 	}
-	shard->counted = shard->guard_pos = shard->pos;
-	/* The last daemon may have died asleep; its publishers would kick at each commit. */
-	ring_drain_wakes(shard->cur.ring);
-	drain_set_clock(shard->drain, shard->cur.ring);
-	shard_ring_keep(shard, &shard->cur);
 	*ret_shard = shard;
 	return 0;
+}
+
+int shard_start(struct shard *shard, char *detail, size_t detail_len)
+{
+	struct store_recovered found = { .is_new = true };
+	bool survived = shard->pos == 0;
+	int r = 0;
+
+	if (survived) {
+		if (shard->directory)
+			r = shard_disk_open(shard, &found, detail, detail_len);
+		if (r == 0)
+			shard->pos = shard_adopted_pos(shard, &found);
+	}
+	if (r == 0 && shard->store) {
+		r = store_start(shard->store, shard->pos);
+		if (r < 0)
+			snprintf(detail, detail_len, "a segment cannot be begun in %s: %s",
+				 shard->directory, strerror(-r));
+	}
+	shard->counted = shard->guard_pos = shard->pos;
+	if (r < 0) {
+		shard_lock(shard);
+		shard->life = SHARD_BROKEN;
+		/* A ring that survived is worth another attempt. */
+		if (survived)
+			shard->want_stop = SHARD_STOP_KEEP;
+		shard_unlock(shard);
+	}
+	return r;
 }
 
 struct shard *shard_free(struct shard *shard)
@@ -289,17 +338,6 @@ struct shard *shard_free(struct shard *shard)
 }
 
 /* ---- control thread ---- */
-
-static void shard_lock(const struct shard *shard)
-{
-	/* The lock is no part of what a const shard promises. */
-	pthread_mutex_lock((pthread_mutex_t *)&shard->lock);
-}
-
-static void shard_unlock(const struct shard *shard)
-{
-	pthread_mutex_unlock((pthread_mutex_t *)&shard->lock);
-}
 
 /* Not by the shard's eventfd: publishers can make a write to that wait. */
 static void shard_kick(const struct shard *shard)

@@ -91,11 +91,16 @@ struct shard_slot_stats {
 };
 
 /*
- * Makes or restores a shard: recovery of its segments, ring memory, first segment. Blocking (disk).
- * detail[detail_len] gets a sentence on failure. -ENOSPC with needed and available, -EIO, ...
+ * Makes a shard with its ring. One that survived is taken over as it is, without a look at the
+ * disk: clients can have it from now on. Where none did, the segments are recovered first, to find
+ * where the log goes on. detail[detail_len] gets a sentence on failure. -ENOSPC with needed and
+ * available, -EIO, ... Any thread.
  */
 int shard_new(const struct shard_options *options, char *detail, size_t detail_len,
 	      struct shard **ret_shard);
+/* The rest, before drain_add(): recovery, if it was not done yet, and the first segment. Waits for
+ * the disk. After a failure the shard counts as stopped. Any thread. */
+int shard_start(struct shard *shard, char *detail, size_t detail_len);
 /* Only after shard_stopped(), and after the drain was made to forget it. NULL ok. */
 struct shard *shard_free(struct shard *shard);
 

@@ -25,6 +25,7 @@ static void shard_store_changed(void *ctx)
 int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, char *detail,
 		    size_t detail_len)
 {
+	struct store *store = NULL;
 	struct store_options options = {
 		.path = shard->directory,
 		.shard = shard->shard,
@@ -39,7 +40,11 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 	int r;
 
 	memcpy(options.stream_uuid, shard->stream_uuid, sizeof(options.stream_uuid));
-	r = store_open(&options, drain_io(shard->drain), ret_recovered, &shard->store);
+	r = store_open(&options, drain_io(shard->drain), ret_recovered, &store);
+	/* The control thread may look already, at a ring that survived. */
+	pthread_mutex_lock(&shard->lock);
+	shard->store = store;
+	pthread_mutex_unlock(&shard->lock);
 	if (r < 0)
 		snprintf(detail, detail_len, "the segments in %s cannot be opened: %s",
 			 shard->directory, strerror(-r));
@@ -54,11 +59,6 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 							 : "damaged");
 	}
 	return r;
-}
-
-int shard_disk_start(struct shard *shard)
-{
-	return shard->store ? store_start(shard->store, shard->pos) : 0;
 }
 
 /* ---- progress ---- */

@@ -33,7 +33,7 @@ enum shard_life {
 	SHARD_RUNNING,
 	SHARD_STOPPING, /* draining what is left */
 	SHARD_STOPPED,
-	SHARD_BROKEN, /* could not be started: start_error */
+	SHARD_BROKEN, /* could not be started */
 };
 
 enum shard_want_stop {
@@ -80,7 +80,6 @@ struct shard {
 
 	/* lock; the drain thread looks at them once a pass */
 	enum shard_life life;
-	int start_error;
 	enum shard_want_stop want_stop;
 	bool want_sync;
 	bool want_drop; /* the oldest segment, if its base is drop_base; result in drop_result */
@@ -94,7 +93,8 @@ struct shard {
 	uint64_t segment_ns; /* since when the current segment has records; 0 = it was empty */
 	bool roll_waits;     /* the walk stands because there is no next segment yet */
 	bool disk_changed;   /* the store has news */
-	uint64_t pos;        /* all below is resolved and checked; private, never read back */
+	uint64_t pos;        /* all below is resolved and checked; private, never read back. 0 =
+				not known yet */
 	uint64_t counted;    /* all below is in the counters: pos goes back after a disk error */
 	uint64_t max_ns;     /* highest timestamp in [store_next, pos) */
 	uint64_t resync;     /* where the search for the next valid record goes on; 0 = no search */
@@ -149,7 +149,6 @@ uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, 
 
 int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, char *detail,
 		    size_t detail_len);
-int shard_disk_start(struct shard *shard);
 /* Closes the store, if there is one; waits for the disk. */
 void shard_disk_close(struct shard *shard);
 bool shard_disk_pass(struct shard *shard, uint64_t now_ns);

@@ -129,10 +129,13 @@ int stream_make_shard(struct server *server, struct registry_stream *stream, uin
 	free(survivors);
 	if (r < 0)
 		return r;
-	r = drain_add(options.drain, rs->shard);
+	r = shard_start(rs->shard, detail, detail_len);
+	if (r == 0)
+		r = drain_add(options.drain, rs->shard);
 	if (r < 0) {
-		snprintf(detail, detail_len, "stream '%s' shard %u cannot begin: %s", stream->name,
-			 shard, strerror(-r));
+		if (detail[0] == '\0')
+			snprintf(detail, detail_len, "stream '%s' shard %u cannot begin: %s",
+				 stream->name, shard, strerror(-r));
 		rs->shard = shard_free(rs->shard);
 		return r;
 	}

@@ -604,8 +604,6 @@ int store_start(struct store *store, uint64_t pos)
 	store->ckpt_durable = durable;
 	store->reserved_until = store->reserve_goal = reserved_until;
 	store->started = true;
-	start_prepare(store);
-	start_explore(store);
 	return 0;
 }
 

@@ -69,7 +69,9 @@ int store_open(const struct store_options *options, struct io *io,
 
 /*
  * Begins a segment at pos and reserves positions from there on, all durable when it returns: call
- * it once, before anything else. Files from `pos` on are void after it; what recovery found valid
+ * it once, before anything else. It waits for the disk and leaves nothing under way, so any thread
+ * may do it, and store_open(), before the owner takes over; what goes on in the background begins
+ * with the first store_tick(). Files from `pos` on are void after it; what recovery found valid
  * below pos is kept. -EINVAL when pos is not a position or lies below what the checkpoint calls
  * durable. On failure it may be called again.
  */
@@ -173,7 +175,7 @@ struct store_totals {
 	uint64_t durable;
 	uint64_t bytes; /* at least; segments not looked at yet count as nothing */
 	uint64_t n_segments;
-	uint64_t n_unknown; /* not looked at yet: a background job does after store_start() */
+	uint64_t n_unknown; /* not looked at yet: a background job does after store_tick() */
 };
 
 void store_totals(struct store *store, struct store_totals *ret_totals);

@@ -62,6 +62,7 @@ static void start_shard(void)
 	char detail[256] = "";
 
 	ck_assert_msg(shard_new(&options, detail, sizeof(detail), &shard) == 0, "%s", detail);
+	ck_assert_msg(shard_start(shard, detail, sizeof(detail)) == 0, "%s", detail);
 	ck_assert_int_eq(drain_add(drain, shard), 0);
 }
 
