@@ -52,6 +52,7 @@ UNIT_TESTS += \
 	tests/test_shm_wait.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_report.c \
+	tests/test_tools_bench_schedule.c \
 	tests/test_tools_bench_team.c \
 	tests/test_tools_print.c \
 	tests/test_tools_split.c \

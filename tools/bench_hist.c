@@ -38,6 +38,17 @@ uint64_t bench_hist_quantile(const struct bench_hist *hist, double q)
 	return value < hist->max ? value : hist->max;
 }
 
+void bench_hist_merge(struct bench_hist *hist, const struct bench_hist *other)
+{
+	uint32_t i;
+
+	for (i = 0; i < BENCH_HIST_LEN; i++)
+		hist->counts[i] += other->counts[i];
+	hist->n += other->n;
+	if (other->max > hist->max)
+		hist->max = other->max;
+}
+
 void bench_hist_result(const struct bench_hist *hist, struct bench_result *result)
 {
 	size_t i;

@@ -77,6 +77,8 @@ extern const double bench_hist_quantiles[BENCH_CURVE_LEN];
 
 /* The value that a share `q` of what was added does not exceed (middle of its step); 0 if none. */
 uint64_t bench_hist_quantile(const struct bench_hist *hist, double q);
+/* Adds all that is in `other`. */
+void bench_hist_merge(struct bench_hist *hist, const struct bench_hist *other);
 /* The quantiles of a histogram of ticks, in nanoseconds. */
 void bench_hist_result(const struct bench_hist *hist, struct bench_result *result);
 void bench_hist_laps_result(const struct bench_laps *laps, struct bench_result *result);

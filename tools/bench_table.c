@@ -48,6 +48,25 @@
 #define PUBLISHERS_ROW(n) SCALE_ROW("publishers", n, "publishers of a shard", bench_rate_publishers)
 #define BOTH_ROW(n) SCALE_ROW("64-shards", n, "publishers of 64 shards", bench_rate_both)
 
+/* One way at a given rate, in records a second. */
+#define LOAD_ROWS(rate, n, more)                                                                   \
+	{                                                                                          \
+		.name = "ring-load-" rate,                                                         \
+		.title = "minimal ring, one way at " rate "/s",                                    \
+		.kind = BENCH_LATENCY,                                                             \
+		.is_floor = true,                                                                  \
+		.extra = (more),                                                                   \
+		.series = "load",                                                                  \
+		.series_of = "ring",                                                               \
+		.x = (n),                                                                          \
+		.run = bench_load_ring,                                                            \
+	},                                                                                         \
+	{                                                                                          \
+		.name = "load-" rate, .title = "leat: one way at " rate "/s, polling",             \
+		.kind = BENCH_LATENCY, .extra = (more), .series = "load", .series_of = "leat",     \
+		.x = (n), .floor = "ring-load-" rate, .run = bench_load_leat,                      \
+	}
+
 const struct bench_workload bench_table[] = {
 	{
 		.name = "cache-line",
@@ -79,6 +98,11 @@ const struct bench_workload bench_table[] = {
 		.floor = "ring",
 		.run = bench_leat_round_trip_view,
 	},
+	LOAD_ROWS("10k", 10e3, false),
+	LOAD_ROWS("100k", 100e3, false),
+	LOAD_ROWS("1M", 1e6, false),
+	LOAD_ROWS("4M", 4e6, true),
+	LOAD_ROWS("10M", 10e6, true),
 	{
 		.name = "futex",
 		.title = "futex, there and back",
@@ -92,6 +116,97 @@ const struct bench_workload bench_table[] = {
 		.kind = BENCH_LATENCY,
 		.floor = "futex",
 		.run = bench_leat_round_trip_sleep,
+	},
+	{
+		.name = "futex-wake-1",
+		.title = "futex: 1 sleeper, until it runs",
+		.kind = BENCH_LATENCY,
+		.is_floor = true,
+		.x = 1,
+		.run = bench_wake_futex,
+	},
+	{
+		.name = "wake-1",
+		.title = "leat: 1 sleeper, until it runs",
+		.kind = BENCH_LATENCY,
+		.x = 1,
+		.floor = "futex-wake-1",
+		.goal_ratio = 1.1,
+		.run = bench_wake_leat,
+	},
+	{
+		.name = "wake-fd-1",
+		.title = "leat: the same, sleeping in epoll",
+		.kind = BENCH_LATENCY,
+		.x = 1,
+		.floor = "futex-wake-1",
+		.goal_ratio = 1.5,
+		.run = bench_wake_fd,
+	},
+	{
+		.name = "eventfd-wake-1",
+		.title = "eventfd and epoll: 1 sleeper",
+		.kind = BENCH_LATENCY,
+		.is_floor = true,
+		.x = 1,
+		.run = bench_wake_eventfd,
+	},
+	{
+		.name = "futex-wake-64",
+		.title = "futex: 64 sleepers, until each runs",
+		.kind = BENCH_LATENCY,
+		.is_floor = true,
+		.x = 64,
+		.run = bench_wake_futex,
+	},
+	{
+		.name = "wake-64",
+		.title = "leat: 64 sleepers, until each runs",
+		.kind = BENCH_LATENCY,
+		.x = 64,
+		.floor = "futex-wake-64",
+		.run = bench_wake_leat,
+	},
+	{
+		.name = "wake-fd-64",
+		.title = "leat: the same, sleeping in epoll",
+		.kind = BENCH_LATENCY,
+		.extra = true,
+		.x = 64,
+		.floor = "futex-wake-64",
+		.run = bench_wake_fd,
+	},
+	{
+		.name = "futex-call-1",
+		.title = "futex: the call that wakes 1",
+		.kind = BENCH_LATENCY,
+		.is_floor = true,
+		.x = 1,
+		.run = bench_wake_futex_call,
+	},
+	{
+		.name = "wake-call-1",
+		.title = "leat: the publish that wakes 1",
+		.kind = BENCH_LATENCY,
+		.x = 1,
+		.floor = "futex-call-1",
+		.run = bench_wake_leat_call,
+	},
+	{
+		.name = "futex-call-64",
+		.title = "futex: the call that wakes 64",
+		.kind = BENCH_LATENCY,
+		.is_floor = true,
+		.x = 64,
+		.run = bench_wake_futex_call,
+	},
+	{
+		.name = "wake-call-64",
+		.title = "leat: the publish that wakes 64",
+		.kind = BENCH_LATENCY,
+		.x = 64,
+		.floor = "futex-call-64",
+		.run = bench_wake_leat_call,
 	},
 	{
 		.name = "append-sync",

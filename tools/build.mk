@@ -7,17 +7,19 @@ TOOLS_SRCS += \
 	tools/bench_hist.c \
 	tools/bench_kernel.c \
 	tools/bench_leat.c \
+	tools/bench_load.c \
 	tools/bench_machine.c \
 	tools/bench_memory.c \
 	tools/bench_publish.c \
 	tools/bench_rate.c \
 	tools/bench_report.c \
-	tools/bench_server.c \
 	tools/bench_ring.c \
+	tools/bench_server.c \
 	tools/bench_store.c \
 	tools/bench_stream.c \
 	tools/bench_table.c \
 	tools/bench_team.c \
+	tools/bench_wake.c \
 	tools/cmd_bench.c \
 	tools/cmd_dump.c \
 	tools/cmd_pub.c \
