@@ -11,6 +11,7 @@ PERSIST_SRCS += \
 	persist/seglist.c \
 	persist/store.c \
 	persist/store_begin.c \
+	persist/store_job.c \
 	persist/timeindex.c \
 	persist/verify.c \
 	# end of PERSIST_SRCS

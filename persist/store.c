@@ -16,24 +16,12 @@
 #include "persist/reader.h"
 #include "persist/store_impl.h"
 
-enum {
-	EXPLORE_MAX = 64, /* segments looked at by one background job */
-};
-
 #define SEGMENT_LEN_MIN (64 * KIB)
 #define SEGMENT_LEN_MAX (UINT64_C(1) << 40)
 #define WRITEBACK_LEN (8 * MIB)
 
 static void advance(struct store *store);
 static void start_sync(struct store *store);
-static void start_prepare(struct store *store);
-static void start_checkpoint(struct store *store);
-
-static void tell(struct store *store)
-{
-	if (store->changed)
-		store->changed(store->ctx);
-}
 
 static void set_error(struct store *store, int error, bool is_sync)
 {
@@ -44,59 +32,6 @@ static void set_error(struct store *store, int error, bool is_sync)
 		store->error_is_sync = true;
 		store->error = error;
 	}
-}
-
-/* ---- jobs ---- */
-
-static struct store_job *job_of(struct io_op *op)
-{
-	return (struct store_job *)((char *)op - offsetof(struct store_job, op));
-}
-
-static void start_job(struct store *store, struct store_job *job, int (*call)(struct io_op *op),
-		      void (*done)(struct io_op *op, int result))
-{
-	job->store = store;
-	job->running = true;
-	job->op = (struct io_op){ .kind = IO_CALL, .fd = -1, .call = call, .done = done };
-	store->n_jobs++;
-	io_submit(store->io, &job->op);
-}
-
-static struct store *end_job(struct io_op *op)
-{
-	struct store_job *job = job_of(op);
-
-	job->running = false;
-	job->store->n_jobs--;
-	return job->store;
-}
-
-/* ---- the next segment's file ---- */
-
-static int prepare_call(struct io_op *op)
-{
-	struct store *store = job_of(op)->store;
-
-	return segment_prepare(store->dir_fd, FORMAT_NEXT_NAME, store->segment_len);
-}
-
-static void prepare_done(struct io_op *op, int result)
-{
-	struct store *store = end_job(op);
-
-	store->space_error = result < 0 ? result : 0;
-	if (result >= 0)
-		store->next_fd = result;
-	tell(store);
-}
-
-static void start_prepare(struct store *store)
-{
-	if (store->next_fd >= 0 || store->prepare.running || store->error != 0 ||
-	    !store->current->published)
-		return;
-	start_job(store, &store->prepare, prepare_call, prepare_done);
 }
 
 /* ---- files ---- */
@@ -128,7 +63,7 @@ static void close_done(struct io_op *op, int result)
 	seglist_set_max_ns(&store->list, file->base,
 			   file->index.max_ns ? file->index.max_ns : file->header.created_ns);
 	store_begin_drop_file(store, file);
-	tell(store);
+	store_job_tell(store);
 }
 
 /* Closes the files that are durable to their ends. */
@@ -167,14 +102,14 @@ static void publish_done(struct io_op *op, int result)
 	if (result < 0) {
 		/* Its fdatasync may have been what failed. */
 		set_error(store, result, true);
-		tell(store);
+		store_job_tell(store);
 		return;
 	}
 	file->published = true;
 	seglist_append(&store->list, file->prev_end, file->base);
-	start_prepare(store);
+	store_job_prepare(store);
 	advance(store);
-	tell(store);
+	store_job_tell(store);
 }
 
 /* ---- writing ---- */
@@ -246,7 +181,7 @@ static void write_done(struct io_op *op, int result)
 	write->done = true;
 	write->result = result;
 	advance(store);
-	tell(store);
+	store_job_tell(store);
 }
 
 int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len, uint64_t max_ns)
@@ -301,7 +236,7 @@ int store_roll(struct store *store)
 	if (store->next_pos == old->base)
 		return 0;
 	if (store->next_fd < 0)
-		start_prepare(store);
+		store_job_prepare(store);
 	if (store->next_fd < 0 || store->n_files >= STORE_FILES_MAX)
 		return STORE_E_WAIT;
 	r = seglist_reserve(&store->list);
@@ -336,7 +271,7 @@ static void end_sync(struct store *store)
 	seglist_set_progress(&store->list, store->written, store->durable);
 	close_files(store);
 	if (store->checkpoint_due)
-		start_checkpoint(store);
+		store_job_checkpoint(store);
 	start_sync(store);
 }
 
@@ -353,7 +288,7 @@ static void sync_done(struct io_op *op, int result)
 		file->synced = file->sync_upto;
 	if (store->n_syncing == 0)
 		end_sync(store);
-	tell(store);
+	store_job_tell(store);
 }
 
 /* One sync at a time: what is written while it runs is the next one's, for all who asked. */
@@ -417,40 +352,6 @@ int store_space_error(const struct store *store)
 
 /* ---- the checkpoint ---- */
 
-static int checkpoint_call(struct io_op *op)
-{
-	struct store *store = job_of(op)->store;
-
-	return checkpoint_write(&store->checkpoint, &store->identity, store->ckpt_durable,
-				store->ckpt_reserved, store->ckpt_epoch);
-}
-
-static void checkpoint_done(struct io_op *op, int result)
-{
-	struct store *store = end_job(op);
-
-	store->checkpoint_error = result;
-	if (result < 0) {
-		store->checkpoint_due = true;
-	} else {
-		store->reserved_until = store->ckpt_reserved;
-		if (store->reserve_goal > store->reserved_until)
-			start_checkpoint(store);
-	}
-	tell(store);
-}
-
-static void start_checkpoint(struct store *store)
-{
-	if (store->checkpoint_job.running)
-		return;
-	store->checkpoint_due = false;
-	store->ckpt_durable = store->durable;
-	store->ckpt_epoch = store->epoch;
-	store->ckpt_reserved = max_u64(store->reserved_until, store->reserve_goal);
-	start_job(store, &store->checkpoint_job, checkpoint_call, checkpoint_done);
-}
-
 uint64_t store_reserved(const struct store *store)
 {
 	return store->reserved_until;
@@ -461,7 +362,7 @@ void store_reserve(struct store *store, uint64_t upto)
 	if (upto <= store->reserve_goal || upto >= FORMAT_POS_END - store->ahead_len)
 		return;
 	store->reserve_goal = align_up(upto + store->ahead_len, RECORD_ALIGN);
-	start_checkpoint(store);
+	store_job_checkpoint(store);
 }
 
 int store_checkpoint_error(const struct store *store)
@@ -470,25 +371,6 @@ int store_checkpoint_error(const struct store *store)
 }
 
 /* ---- retention and background work ---- */
-
-static int unlink_call(struct io_op *op)
-{
-	struct store *store = job_of(op)->store;
-
-	return segment_unlink(store->dir_fd, store->unlink_base);
-}
-
-static void unlink_done(struct io_op *op, int result)
-{
-	struct store *store = end_job(op);
-	uint64_t base;
-
-	store->unlink_error = result;
-	if (result == 0)
-		(void)seglist_pop_oldest(&store->list, &base);
-	store->explored = false;
-	tell(store);
-}
 
 int store_drop_oldest(struct store *store)
 {
@@ -508,30 +390,8 @@ int store_drop_oldest(struct store *store)
 	if (!store->files || oldest.base >= store->files->base)
 		return STORE_E_WAIT;
 	store->unlink_base = oldest.base;
-	start_job(store, &store->unlink, unlink_call, unlink_done);
+	store_job_unlink(store);
 	return 0;
-}
-
-static int explore_call(struct io_op *op)
-{
-	return seglist_explore(&job_of(op)->store->list, EXPLORE_MAX);
-}
-
-static void start_explore(struct store *store);
-
-static void explore_done(struct io_op *op, int result)
-{
-	struct store *store = end_job(op);
-
-	if (result > 0 && !store->closing)
-		start_explore(store);
-	else if (result == 0)
-		store->explored = true;
-}
-
-static void start_explore(struct store *store)
-{
-	start_job(store, &store->explore, explore_call, explore_done);
 }
 
 void store_tick(struct store *store)
@@ -539,12 +399,11 @@ void store_tick(struct store *store)
 	if (!store->started)
 		return;
 	if (store->error == 0)
-		start_prepare(store);
+		store_job_prepare(store);
 	if (store->checkpoint_due || store->durable > store->ckpt_durable ||
 	    store->reserve_goal > store->reserved_until)
-		start_checkpoint(store);
-	if (!store->explored && !store->explore.running)
-		start_explore(store);
+		store_job_checkpoint(store);
+	store_job_explore(store);
 }
 
 /* ---- begin, begin again, end ---- */
@@ -635,8 +494,8 @@ int store_restart(struct store *store, uint64_t pos)
 		return r;
 	store->error = 0;
 	store->error_is_sync = false;
-	start_checkpoint(store);
-	start_prepare(store);
+	store_job_checkpoint(store);
+	store_job_prepare(store);
 	return 0;
 }
 
@@ -659,7 +518,7 @@ int store_retry(struct store *store)
 	store->n_writes = 0;
 	store->next_pos = store->written;
 	store->sync_goal = min_u64(store->sync_goal, store->next_pos);
-	start_prepare(store);
+	store_job_prepare(store);
 	start_sync(store);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a store is made of; for store.c and store_begin.c alone.
+ * What a store is made of; for store*.c alone.
  */
 #ifndef PERSIST_STORE_IMPL_H
 #define PERSIST_STORE_IMPL_H
@@ -132,5 +132,17 @@ void store_begin_drop_file(struct store *store, struct store_file *file);
 /* NULL when there is no memory; the fd stays the caller's then. */
 struct store_file *store_begin_add_file(struct store *store, int fd, uint64_t base,
 					uint64_t prev_end, uint64_t epoch);
+
+/* ---- store_job.c ---- */
+
+/* The owner has something new to look at. */
+void store_job_tell(struct store *store);
+
+/* Each begins one background job, unless it is running or has nothing to do. */
+void store_job_prepare(struct store *store);
+void store_job_checkpoint(struct store *store);
+void store_job_explore(struct store *store);
+/* Of the segment at unlink_base. */
+void store_job_unlink(struct store *store);
 
 #endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a store does in the background, each kind one at a time on a worker thread: the next
+ * segment's file, the checkpoint, taking away the oldest segment, looking at old ones.
+ */
+#include "persist/file.h"
+#include "persist/store_impl.h"
+
+enum {
+	EXPLORE_MAX = 64, /* segments looked at by one background job */
+};
+
+void store_job_tell(struct store *store)
+{
+	if (store->changed)
+		store->changed(store->ctx);
+}
+
+static struct store_job *job_of(struct io_op *op)
+{
+	return (struct store_job *)((char *)op - offsetof(struct store_job, op));
+}
+
+static void start_job(struct store *store, struct store_job *job, int (*call)(struct io_op *op),
+		      void (*done)(struct io_op *op, int result))
+{
+	job->store = store;
+	job->running = true;
+	job->op = (struct io_op){ .kind = IO_CALL, .fd = -1, .call = call, .done = done };
+	store->n_jobs++;
+	io_submit(store->io, &job->op);
+}
+
+static struct store *end_job(struct io_op *op)
+{
+	struct store_job *job = job_of(op);
+
+	job->running = false;
+	job->store->n_jobs--;
+	return job->store;
+}
+
+/* ---- the next segment's file ---- */
+
+static int prepare_call(struct io_op *op)
+{
+	struct store *store = job_of(op)->store;
+
+	return segment_prepare(store->dir_fd, FORMAT_NEXT_NAME, store->segment_len);
+}
+
+static void prepare_done(struct io_op *op, int result)
+{
+	struct store *store = end_job(op);
+
+	store->space_error = result < 0 ? result : 0;
+	if (result >= 0)
+		store->next_fd = result;
+	store_job_tell(store);
+}
+
+void store_job_prepare(struct store *store)
+{
+	if (store->next_fd >= 0 || store->prepare.running || store->error != 0 ||
+	    !store->current->published)
+		return;
+	start_job(store, &store->prepare, prepare_call, prepare_done);
+}
+
+/* ---- the checkpoint ---- */
+
+static int checkpoint_call(struct io_op *op)
+{
+	struct store *store = job_of(op)->store;
+
+	return checkpoint_write(&store->checkpoint, &store->identity, store->ckpt_durable,
+				store->ckpt_reserved, store->ckpt_epoch);
+}
+
+static void checkpoint_done(struct io_op *op, int result)
+{
+	struct store *store = end_job(op);
+
+	store->checkpoint_error = result;
+	if (result < 0) {
+		store->checkpoint_due = true;
+	} else {
+		store->reserved_until = store->ckpt_reserved;
+		if (store->reserve_goal > store->reserved_until)
+			store_job_checkpoint(store);
+	}
+	store_job_tell(store);
+}
+
+void store_job_checkpoint(struct store *store)
+{
+	if (store->checkpoint_job.running)
+		return;
+	store->checkpoint_due = false;
+	store->ckpt_durable = store->durable;
+	store->ckpt_epoch = store->epoch;
+	store->ckpt_reserved = max_u64(store->reserved_until, store->reserve_goal);
+	start_job(store, &store->checkpoint_job, checkpoint_call, checkpoint_done);
+}
+
+/* ---- retention and background work ---- */
+
+static int unlink_call(struct io_op *op)
+{
+	struct store *store = job_of(op)->store;
+
+	return segment_unlink(store->dir_fd, store->unlink_base);
+}
+
+static void unlink_done(struct io_op *op, int result)
+{
+	struct store *store = end_job(op);
+	uint64_t base;
+
+	store->unlink_error = result;
+	if (result == 0)
+		(void)seglist_pop_oldest(&store->list, &base);
+	store->explored = false;
+	store_job_tell(store);
+}
+
+void store_job_unlink(struct store *store)
+{
+	start_job(store, &store->unlink, unlink_call, unlink_done);
+}
+
+static int explore_call(struct io_op *op)
+{
+	return seglist_explore(&job_of(op)->store->list, EXPLORE_MAX);
+}
+
+static void explore_done(struct io_op *op, int result)
+{
+	struct store *store = end_job(op);
+
+	if (result > 0 && !store->closing)
+		store_job_explore(store);
+	else if (result == 0)
+		store->explored = true;
+}
+
+void store_job_explore(struct store *store)
+{
+	if (store->explored || store->explore.running)
+		return;
+	start_job(store, &store->explore, explore_call, explore_done);
+}
