@@ -103,6 +103,22 @@ START_TEST(a_latency_over_its_goal_is_not_met)
 }
 END_TEST
 
+START_TEST(a_tail_over_its_goal_is_not_met_however_good_the_median)
+{
+	struct bench_result *run;
+
+	add_run("ring", 100);
+	add_run("round-trip", 100);
+	run = &all[index_of("round-trip")].runs[0];
+	run->p999 = all[index_of("ring")].runs[0].p999 * 1.9;
+	ck_assert(bench_report_row(all, index_of("round-trip"), &row));
+	ck_assert_int_eq(row.verdict, BENCH_MET);
+	run->p999 = all[index_of("ring")].runs[0].p999 * 2.1;
+	ck_assert(bench_report_row(all, index_of("round-trip"), &row));
+	ck_assert_int_eq(row.verdict, BENCH_NOT_MET);
+}
+END_TEST
+
 START_TEST(a_rate_under_its_goal_is_not_met)
 {
 	add_run("rate", row_of("rate")->goal_absolute * 0.99);
@@ -151,6 +167,8 @@ START_TEST(values_are_written_with_three_digits_and_a_unit)
 		{ BENCH_LATENCY, 1.5e6, "1.50 ms" }, { BENCH_LATENCY, 999.7, "1.00 us" },
 		{ BENCH_RATE, 15.04e6, "15.0 M/s" }, { BENCH_BYTES, 1.43e9, "1.43 GB/s" },
 		{ BENCH_LATENCY, 5e12, "5000 s" },   { BENCH_COUNT, 0, "0" },
+		{ BENCH_TIME, 49.96e6, "50.0 ms" },  { BENCH_EVENTS, 1.5, "1.50 /s" },
+		{ BENCH_SHARE, 0.02, "0.02 %" },     { BENCH_SIZE, 5.016e6, "5.02 MB" },
 	};
 	char buf[32];
 	size_t i;
@@ -192,6 +210,7 @@ int main(void)
 	tcase_add_test(tc, each_run_is_compared_with_the_floor_of_the_same_run);
 	tcase_add_test(tc, a_run_that_failed_takes_no_part);
 	tcase_add_test(tc, a_latency_over_its_goal_is_not_met);
+	tcase_add_test(tc, a_tail_over_its_goal_is_not_met_however_good_the_median);
 	tcase_add_test(tc, a_rate_under_its_goal_is_not_met);
 	tcase_add_test(tc, a_goal_that_is_a_ratio_has_no_verdict_without_its_floor);
 	tcase_add_test(tc, an_even_number_of_runs_takes_the_middle_of_two);

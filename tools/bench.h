@@ -22,6 +22,10 @@ enum bench_kind {
 	BENCH_RATE,    /* records per second, more is better */
 	BENCH_BYTES,   /* bytes per second, more is better */
 	BENCH_COUNT,   /* events in a million records, less is better */
+	BENCH_TIME,    /* nanoseconds that something takes once, less is better */
+	BENCH_EVENTS,  /* per second with nothing to do, less is better */
+	BENCH_SHARE,   /* of a processor, in percent, less is better */
+	BENCH_SIZE,    /* bytes of memory, less is better */
 };
 
 /* Something more that a workload knows, such as how often a publisher woke the drain. */
@@ -51,6 +55,7 @@ struct bench_env {
 	uint64_t run_ns;   /* how long a run of a workload in memory takes */
 	uint64_t disk_ns;  /* and at most one on disk */
 	uint64_t disk_len; /* bytes that one run on disk writes at most */
+	double disk_rate;  /* bytes per second that the disk takes, once it was measured */
 	char dir[256];     /* the bench's own directory, removed at the end */
 	char bus[256];     /* path of the daemon's socket */
 	int n_cpus;        /* that this process may use */
@@ -63,15 +68,19 @@ struct bench_workload {
 	const char *title;
 	enum bench_kind kind;
 	bool is_floor;
-	bool extra;   /* takes long, or is of interest to few: with --all, or by name */
-	bool is_peer; /* needs no bus, and is skipped where the peer is not installed */
+	bool needs_bus; /* a floor that measures what leat has made, such as its files */
+	bool extra;     /* takes long, or is of interest to few: with --all, or by name */
+	bool is_peer;   /* needs no bus, and is skipped where the peer is not installed */
 	/* A chart shows all rows of a series, a line for each series_of, x rightwards; or NULL. */
 	const char *series;    /* "size", "scale" */
 	const char *series_of; /* "leat", "ring" */
 	double x;              /* bytes, number of shards: what `run` takes it from as well */
 	const char *floor;     /* the workload it is compared with, or NULL */
 	double goal_ratio; /* to the floor: at most for a latency, at least for a rate; 0 = none */
-	double goal_absolute; /* the same for the value itself; 0 = none */
+	double goal_absolute;   /* the same for the value itself; 0 = none */
+	double goal_p999_ratio; /* of a latency's 99.9 %, at most so many times the floor's */
+	double goal_p9999;      /* of its 99.99 %, at most so many nanoseconds */
+	int args[3];            /* what tells rows of one function apart, beside x */
 	int (*run)(struct bench_env *env, struct bench_result *result);
 };
 
@@ -79,7 +88,7 @@ extern const struct bench_workload bench_table[];
 extern const size_t bench_table_len;
 /* The row of that name, or NULL. */
 const struct bench_workload *bench_table_find(const char *name);
-/* Whether it measures leat itself, which takes a daemon. */
+/* Whether it measures leat itself or what leat has made, which takes a daemon. */
 bool bench_table_needs_bus(const struct bench_workload *workload);
 
 /* Each returns 0, or a negative errno with the reason in env->error. */

@@ -10,17 +10,16 @@
 #include "tools/tool.h"
 
 static const char *const kind_names[] = {
-	[BENCH_LATENCY] = "latency",
-	[BENCH_RATE] = "rate",
-	[BENCH_BYTES] = "bytes",
-	[BENCH_COUNT] = "count",
+	[BENCH_LATENCY] = "latency", [BENCH_RATE] = "rate", [BENCH_BYTES] = "bytes",
+	[BENCH_COUNT] = "count",     [BENCH_TIME] = "time", [BENCH_EVENTS] = "events",
+	[BENCH_SHARE] = "share",     [BENCH_SIZE] = "size",
 };
 
 static const char *const unit_names[] = {
-	[BENCH_LATENCY] = "ns",
-	[BENCH_RATE] = "records/s",
-	[BENCH_BYTES] = "bytes/s",
-	[BENCH_COUNT] = "per million records",
+	[BENCH_LATENCY] = "ns",    [BENCH_RATE] = "records/s",
+	[BENCH_BYTES] = "bytes/s", [BENCH_COUNT] = "per million records",
+	[BENCH_TIME] = "ns",       [BENCH_EVENTS] = "per second",
+	[BENCH_SHARE] = "percent", [BENCH_SIZE] = "bytes",
 };
 
 static int compare_doubles(const void *a, const void *b)
@@ -105,7 +104,7 @@ static void take_medians(const struct bench_series *series, struct bench_result 
 
 static bool less_is_better(enum bench_kind kind)
 {
-	return kind == BENCH_LATENCY || kind == BENCH_COUNT;
+	return kind != BENCH_RATE && kind != BENCH_BYTES;
 }
 
 static bool reaches(enum bench_kind kind, double value, double goal)
@@ -113,17 +112,28 @@ static bool reaches(enum bench_kind kind, double value, double goal)
 	return less_is_better(kind) ? value <= goal : value >= goal;
 }
 
+/* All goals that there is a figure for have to be met. */
 static enum bench_verdict judge(const struct bench_workload *workload, const struct bench_row *row)
 {
-	bool met = true;
+	enum bench_kind kind = workload->kind;
+	bool met = true, any = false;
 
-	if (workload->goal_ratio > 0 && row->ratio > 0)
-		met = reaches(workload->kind, row->ratio, workload->goal_ratio);
-	else if (workload->goal_absolute > 0)
-		met = reaches(workload->kind, row->median.value, workload->goal_absolute);
-	else
-		return BENCH_NO_GOAL;
-	return met ? BENCH_MET : BENCH_NOT_MET;
+	if (workload->goal_ratio > 0 && row->ratio > 0) {
+		met = reaches(kind, row->ratio, workload->goal_ratio);
+		any = true;
+	} else if (workload->goal_absolute > 0) {
+		met = reaches(kind, row->median.value, workload->goal_absolute);
+		any = true;
+	}
+	if (workload->goal_p999_ratio > 0 && row->ratio_p999 > 0) {
+		met = met && row->ratio_p999 <= workload->goal_p999_ratio;
+		any = true;
+	}
+	if (workload->goal_p9999 > 0) {
+		met = met && row->median.p9999 <= workload->goal_p9999;
+		any = true;
+	}
+	return !any ? BENCH_NO_GOAL : met ? BENCH_MET : BENCH_NOT_MET;
 }
 
 bool bench_report_row(const struct bench_series *all, size_t index, struct bench_row *ret_row)
@@ -150,21 +160,27 @@ const char *bench_report_value(enum bench_kind kind, double value, char *buf, si
 {
 	static const char *const times[] = { "ns", "us", "ms", "s" };
 	static const char *const rates[] = { "/s", "k/s", "M/s", "G/s" };
-	static const char *const bytes[] = { "B/s", "kB/s", "MB/s", "GB/s" };
-	const char *const *units = kind == BENCH_LATENCY ? times
-				   : kind == BENCH_BYTES ? bytes
-							 : rates;
+	static const char *const speeds[] = { "B/s", "kB/s", "MB/s", "GB/s" };
+	static const char *const sizes[] = { "B", "kB", "MB", "GB" };
+	static const char *const *const units[] = {
+		[BENCH_LATENCY] = times, [BENCH_RATE] = rates,   [BENCH_BYTES] = speeds,
+		[BENCH_TIME] = times,    [BENCH_EVENTS] = rates, [BENCH_SIZE] = sizes,
+	};
 	size_t i = 0;
 
-	if (kind == BENCH_COUNT) {
-		snprintf(buf, len, "%.3g", value);
+	if (kind == BENCH_COUNT || kind == BENCH_SHARE) {
+		snprintf(buf, len, kind == BENCH_SHARE ? "%.3g %%" : "%.3g", value);
 		return buf;
 	}
 	while (value >= 999.5 && i < ARRAY_LEN(times) - 1) {
 		value /= 1000;
 		i++;
 	}
-	snprintf(buf, len, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[i]);
+	snprintf(buf, len, "%.*f %s",
+		 value < 9.995   ? 2
+		 : value < 99.95 ? 1
+				 : 0,
+		 value, units[kind][i]);
 	return buf;
 }
 
@@ -192,17 +208,25 @@ static void print_head(const struct bench_env *env, const struct bench_machine *
 static void print_goal(const struct bench_workload *workload, const struct bench_row *row)
 {
 	const char *sign = less_is_better(workload->kind) ? "at most" : "at least";
+	const char *comma = "";
 	char buf[32];
 
 	if (row->verdict == BENCH_NO_GOAL)
 		return;
-	if (workload->goal_ratio > 0)
-		printf("%s %.2f: ", sign, workload->goal_ratio);
-	else
-		printf("%s %s: ", sign,
-		       bench_report_value(workload->kind, workload->goal_absolute, buf,
-					  sizeof(buf)));
-	printf("%s", row->verdict == BENCH_MET ? "met" : "not met");
+	if (workload->goal_ratio > 0 || workload->goal_absolute > 0) {
+		snprintf(buf, sizeof(buf), "%.2f", workload->goal_ratio);
+		if (workload->goal_ratio == 0)
+			bench_report_value(workload->kind, workload->goal_absolute, buf,
+					   sizeof(buf));
+		printf("%s %s", sign, buf);
+		comma = ", ";
+	}
+	if (workload->goal_p999_ratio > 0)
+		printf("%s99.9 %% at most %.2f", comma, workload->goal_p999_ratio);
+	if (workload->goal_p9999 > 0)
+		printf("%s99.99 %% at most %s", comma,
+		       bench_report_value(BENCH_LATENCY, workload->goal_p9999, buf, sizeof(buf)));
+	printf(": %s", row->verdict == BENCH_MET ? "met" : "not met");
 }
 
 static void print_row(const struct bench_workload *workload, const struct bench_series *series,
@@ -233,7 +257,13 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 
 static const char *section_of(enum bench_kind kind)
 {
-	return kind == BENCH_LATENCY ? "latency" : kind == BENCH_BYTES ? "bytes" : "records";
+	static const char *const sections[] = {
+		[BENCH_LATENCY] = "latency", [BENCH_RATE] = "records", [BENCH_BYTES] = "bytes",
+		[BENCH_COUNT] = "records",   [BENCH_TIME] = "times",   [BENCH_EVENTS] = "at rest",
+		[BENCH_SHARE] = "at rest",   [BENCH_SIZE] = "at rest",
+	};
+
+	return sections[kind];
 }
 
 /* A hypervisor that moves virtual processors about changes the distance between them. */
@@ -301,12 +331,23 @@ static json_t *json_goal(const struct bench_workload *workload, const struct ben
 {
 	const char *key = less_is_better(workload->kind) ? "at_most" : "at_least";
 	bool of_ratio = workload->goal_ratio > 0;
+	json_t *goal;
 
 	if (row->verdict == BENCH_NO_GOAL)
 		return NULL;
-	return json_pack("{s:s, s:f, s:b}", "of", of_ratio ? "ratio" : "value", key,
-			 of_ratio ? workload->goal_ratio : workload->goal_absolute, "met",
-			 row->verdict == BENCH_MET);
+	goal = json_pack("{s:b}", "met", row->verdict == BENCH_MET);
+	if (of_ratio || workload->goal_absolute > 0) {
+		json_object_set_new(goal, "of", json_string(of_ratio ? "ratio" : "value"));
+		json_object_set_new(goal, key,
+				    json_real(of_ratio ? workload->goal_ratio
+						       : workload->goal_absolute));
+	}
+	if (workload->goal_p999_ratio > 0)
+		json_object_set_new(goal, "p999_ratio_at_most",
+				    json_real(workload->goal_p999_ratio));
+	if (workload->goal_p9999 > 0)
+		json_object_set_new(goal, "p9999_at_most", json_real(workload->goal_p9999));
+	return goal;
 }
 
 static json_t *json_facts(const struct bench_result *median)

@@ -89,6 +89,7 @@ const struct bench_workload bench_table[] = {
 		.kind = BENCH_LATENCY,
 		.floor = "ring",
 		.goal_ratio = 1.1,
+		.goal_p999_ratio = 2,
 		.run = bench_leat_round_trip,
 	},
 	{
@@ -383,5 +384,5 @@ const struct bench_workload *bench_table_find(const char *name)
 
 bool bench_table_needs_bus(const struct bench_workload *workload)
 {
-	return !workload->is_floor && !workload->is_peer;
+	return workload->needs_bus || (!workload->is_floor && !workload->is_peer);
 }
