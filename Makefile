@@ -35,6 +35,7 @@ SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec
 LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
@@ -187,6 +188,16 @@ $(B)/leat: $(call obj,$(TOOLS_SRCS)) $(LIB_A) $(B)/lib/persist.a $(B)/lib/shm.a 
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(tools_LIBS)
 
+# Nothing else is linked with the peers that leat is measured beside.
+PEERS_HERE := $(foreach p,$(PEERS),$(if $($(p)_LIBS),$(p)))
+peer_program = $(patsubst %,$(B)/leat-bench-%,$(1))
+PEER_OBJS := $(call obj,tools/peer.c $(PEERS_HERE:%=tools/peer_%.c))
+$(B)/lib/tools.a: $(call obj,$(filter-out tools/leat.c,$(TOOLS_SRCS))) tools/build.mk
+$(call peer_program,$(PEERS_HERE)): $(B)/leat-bench-%: $(B)/obj/tools/peer_%.o \
+		$(B)/obj/tools/peer.o $(B)/lib/tools.a $(LIB_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $($*_LIBS) $(client_LIBS) -lm
+
 # The daemon and the tool with test points, for crash tests. The daemon dies where
 # a file in a directory says, see tests/testpoint_dir.c.
 $(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS) tests/testpoint_dir.c) \
@@ -235,7 +246,8 @@ $(foreach t,$(C_TESTS),$(eval $(call test_program,$(t))))
 has = $(if $(filter $(1),$(PRODUCT_SRCS) $(wildcard clientlib/libleat.map)),$(2))
 ALL := $(call obj,$(PRODUCT_SRCS)) \
 	$(call has,clientlib/libleat.map,$(LIB_SO) $(LIB_A)) \
-	$(call has,daemon/main.c,$(B)/leatd) $(call has,tools/leat.c,$(B)/leat)
+	$(call has,daemon/main.c,$(B)/leatd) $(call has,tools/leat.c,$(B)/leat) \
+	$(call peer_program,$(PEERS_HERE))
 ALL_TESTS := $(call program,$(C_TESTS)) \
 	$(call has,daemon/main.c,$(B)/tests/leatd) $(call has,tools/leat.c,$(B)/tests/leat)
 RUN := tests/run.sh -o $(B)/test-logs
@@ -302,7 +314,8 @@ INSTALLED := $(BINDIR)/leat $(SBINDIR)/leatd $(LIBDIR)/libleat.so.$(VERSION) \
 	$(LIBDIR)/$(SONAME) $(LIBDIR)/libleat.so $(LIBDIR)/libleat.a \
 	$(LIBDIR)/pkgconfig/leat.pc $(INCLUDEDIR)/leat.h $(COMPLETIONDIR)/leat \
 	$(UNITDIR)/leatd.service $(UNITDIR)/leatd.socket \
-	$(SYSUSERSDIR)/leat.conf $(TMPFILESDIR)/leat.conf
+	$(SYSUSERSDIR)/leat.conf $(TMPFILESDIR)/leat.conf \
+	$(PEERS:%=$(LIBEXECDIR)/leat/leat-bench-%)
 
 $(B)/leat.pc: clientlib/leat.pc.in Makefile FORCE
 	$(Q)$(filled) $< >$@
@@ -313,6 +326,7 @@ $(B)/leatd.service: systemd/leatd.service.in Makefile FORCE
 install: all $(B)/leat.pc $(B)/leatd.service  ## install below $(DESTDIR)$(PREFIX)
 	$(Q)$(call put,755,$(B)/leat,$(BINDIR)/leat)
 	$(Q)$(call put,755,$(B)/leatd,$(SBINDIR)/leatd)
+	$(Q)$(foreach p,$(PEERS_HERE),$(call put,755,$(B)/leat-bench-$(p),$(LIBEXECDIR)/leat/leat-bench-$(p)) &&) :
 	$(Q)$(call put,644,$(LIB_SO).$(VERSION),$(LIBDIR)/libleat.so.$(VERSION))
 	$(Q)ln -sf libleat.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
 	$(Q)ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libleat.so'
@@ -354,4 +368,4 @@ help:  ## print this list
 FORCE:
 .PHONY: FORCE
 
--include $(patsubst %.o,%.d,$(call obj,$(PRODUCT_SRCS)) $(call tobj,$(TEST_SRCS)))
+-include $(patsubst %.o,%.d,$(PEER_OBJS) $(call obj,$(PRODUCT_SRCS)) $(call tobj,$(TEST_SRCS)))

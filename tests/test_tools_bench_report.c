@@ -180,6 +180,53 @@ START_TEST(values_are_written_with_three_digits_and_a_unit)
 }
 END_TEST
 
+START_TEST(a_peer_is_compared_with_leat_in_the_same_run)
+{
+	/* Half as much in the first run, a quarter in the others. */
+	add_run("rate", 100);
+	add_run("rate", 400);
+	add_run("rate", 100);
+	add_run("pipe-rate", 50);
+	add_run("pipe-rate", 100);
+	add_run("pipe-rate", 25);
+	ck_assert(bench_report_row(all, index_of("pipe-rate"), &row));
+	ck_assert_double_eq_tol(row.leat, 4, 1e-9);
+	ck_assert_double_eq(row.ratio, 0);
+	/* Less is better. */
+	add_run("round-trip-sleep", 10);
+	add_run("pipe-round-trip", 25);
+	ck_assert(bench_report_row(all, index_of("pipe-round-trip"), &row));
+	ck_assert_double_eq_tol(row.leat, 2.5, 1e-9);
+	ck_assert(bench_report_row(all, index_of("rate"), &row));
+	ck_assert_double_eq(row.leat, 0);
+}
+END_TEST
+
+START_TEST(every_peer_stands_beside_a_row_of_leat_of_its_kind)
+{
+	const struct bench_workload *leat;
+	size_t i, n = 0;
+
+	for (i = 0; i < bench_table_len; i++) {
+		if (!bench_table[i].is_peer) {
+			ck_assert_ptr_null(bench_table[i].beside);
+			ck_assert_ptr_null(bench_table[i].peer);
+			continue;
+		}
+		n++;
+		ck_assert_msg(!!bench_table[i].peer == !!bench_table[i].work, "%s",
+			      bench_table[i].name);
+		if (!bench_table[i].beside)
+			continue;
+		leat = bench_table_find(bench_table[i].beside);
+		ck_assert_ptr_nonnull(leat);
+		ck_assert(bench_table_needs_bus(leat));
+		ck_assert_int_eq(leat->kind, bench_table[i].kind);
+	}
+	ck_assert_uint_ge(n, 8);
+}
+END_TEST
+
 START_TEST(every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind)
 {
 	const struct bench_workload *floor;
@@ -216,6 +263,8 @@ int main(void)
 	tcase_add_test(tc, an_even_number_of_runs_takes_the_middle_of_two);
 	tcase_add_test(tc, a_workload_without_a_run_has_no_row);
 	tcase_add_test(tc, values_are_written_with_three_digits_and_a_unit);
+	tcase_add_test(tc, a_peer_is_compared_with_leat_in_the_same_run);
+	tcase_add_test(tc, every_peer_stands_beside_a_row_of_leat_of_its_kind);
 	tcase_add_test(tc, every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -28,6 +28,11 @@ enum bench_kind {
 	BENCH_SIZE,    /* bytes of memory, less is better */
 };
 
+/* What a workload returns when it cannot be had here; env->error says what to do about it. */
+enum {
+	BENCH_SKIPPED = 1
+};
+
 /* Something more that a workload knows, such as how often a publisher woke the drain. */
 struct bench_fact {
 	const char *name; /* static */
@@ -60,7 +65,8 @@ struct bench_env {
 	char bus[256];     /* path of the daemon's socket */
 	int n_cpus;        /* that this process may use */
 	int cpus[2];       /* to pin to, on different cores; -1 when there is only one */
-	char error[512];   /* why a workload failed */
+	char error[512];   /* why a workload failed, or was skipped */
+	char about[160];   /* what a peer is and how it is driven, for the report */
 };
 
 struct bench_workload {
@@ -68,9 +74,12 @@ struct bench_workload {
 	const char *title;
 	enum bench_kind kind;
 	bool is_floor;
-	bool needs_bus; /* a floor that measures what leat has made, such as its files */
-	bool extra;     /* takes long, or is of interest to few: with --all, or by name */
-	bool is_peer;   /* needs no bus, and is skipped where the peer is not installed */
+	bool needs_bus;     /* a floor that measures what leat has made, such as its files */
+	bool extra;         /* takes long, or is of interest to few: with --all, or by name */
+	bool is_peer;       /* needs no bus, and is skipped where the peer is not installed */
+	const char *beside; /* of a peer: leat's row that does the same, or NULL */
+	const char *peer;   /* the driver that measures it, leat-bench-<peer>; NULL = done here */
+	const char *work;   /* and what that has to do */
 	/* A chart shows all rows of a series, a line for each series_of, x rightwards; or NULL. */
 	const char *series;    /* "size", "scale" */
 	const char *series_of; /* "leat", "ring" */
@@ -111,6 +120,7 @@ int bench_wake_eventfd(struct bench_env *env, struct bench_result *result);
 int bench_wake_leat(struct bench_env *env, struct bench_result *result);
 int bench_wake_leat_call(struct bench_env *env, struct bench_result *result);
 int bench_wake_fd(struct bench_env *env, struct bench_result *result);
+int bench_leat_round_trip_free(struct bench_env *env, struct bench_result *result);
 int bench_rate_1(struct bench_env *env, struct bench_result *result);
 int bench_rate_many(struct bench_env *env, struct bench_result *result);
 int bench_rate_batch(struct bench_env *env, struct bench_result *result);
@@ -130,6 +140,15 @@ int bench_publish_kernel_entries(struct bench_env *env, struct bench_result *res
 int bench_store_disk(struct bench_env *env, struct bench_result *result);
 int bench_store_disk_unsynced(struct bench_env *env, struct bench_result *result);
 int bench_store_ack(struct bench_env *env, struct bench_result *result);
+int bench_socket_pipe_round_trip(struct bench_env *env, struct bench_result *result);
+int bench_socket_pipe_rate(struct bench_env *env, struct bench_result *result);
+int bench_socket_pipe_rate_many(struct bench_env *env, struct bench_result *result);
+int bench_socket_datagram_round_trip(struct bench_env *env, struct bench_result *result);
+int bench_socket_datagram_rate(struct bench_env *env, struct bench_result *result);
+int bench_socket_datagram_rate_many(struct bench_env *env, struct bench_result *result);
+int bench_socket_seqpacket_round_trip(struct bench_env *env, struct bench_result *result);
+int bench_socket_seqpacket_rate(struct bench_env *env, struct bench_result *result);
+int bench_socket_seqpacket_rate_many(struct bench_env *env, struct bench_result *result);
 
 static inline void bench_add_fact(struct bench_result *result, const char *name, double value)
 {

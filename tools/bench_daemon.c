@@ -48,10 +48,15 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+void bench_daemon_remove_tree(const char *dir)
+{
+	nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 void bench_daemon_remove_dir(struct bench_env *env)
 {
 	if (env->dir[0])
-		nftw(env->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		bench_daemon_remove_tree(env->dir);
 	env->dir[0] = '\0';
 }
 

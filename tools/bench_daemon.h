@@ -7,6 +7,7 @@
 
 /* Makes a directory below `parent` (NULL: $TMPDIR or /tmp) and stores it in env->dir. */
 int bench_daemon_make_dir(struct bench_env *env, const char *parent);
+void bench_daemon_remove_tree(const char *dir);
 void bench_daemon_remove_dir(struct bench_env *env);
 
 /*

@@ -17,6 +17,7 @@ static const uint64_t last_word = UINT64_MAX;
 struct round_trip {
 	uint64_t spin_ns;
 	bool view; /* leat_view(), which copies nothing */
+	bool free; /* not pinned: where it runs is the scheduler's choice */
 };
 
 static void init_record(struct leat_record *record, const void *value)
@@ -155,8 +156,8 @@ static int round_trip(struct bench_env *env, const struct round_trip *setup,
 		      struct bench_result *result)
 {
 	const struct bench_member members[] = {
-		{ .run = ping, .context = setup, .cpu = env->cpus[0] },
-		{ .run = pong, .context = setup, .cpu = env->cpus[1] },
+		{ .run = ping, .context = setup, .cpu = setup->free ? -1 : env->cpus[0] },
+		{ .run = pong, .context = setup, .cpu = setup->free ? -1 : env->cpus[1] },
 	};
 	struct leat_stream_options options;
 	struct bench_team team;
@@ -193,4 +194,9 @@ int bench_leat_round_trip_view(struct bench_env *env, struct bench_result *resul
 int bench_leat_round_trip_sleep(struct bench_env *env, struct bench_result *result)
 {
 	return round_trip(env, &(struct round_trip){ .spin_ns = 0 }, result);
+}
+
+int bench_leat_round_trip_free(struct bench_env *env, struct bench_result *result)
+{
+	return round_trip(env, &(struct round_trip){ .spin_ns = 0, .free = true }, result);
 }

@@ -136,6 +136,20 @@ static enum bench_verdict judge(const struct bench_workload *workload, const str
 	return !any ? BENCH_NO_GOAL : met ? BENCH_MET : BENCH_NOT_MET;
 }
 
+/* How many times as fast leat's row beside a peer is, in the same runs. */
+static double times_of_leat(const struct bench_series *all, size_t index)
+{
+	const struct bench_workload *workload = &bench_table[index];
+	const struct bench_series *leat;
+	double ratio;
+
+	if (!workload->is_peer || !workload->beside)
+		return 0;
+	leat = &all[bench_table_find(workload->beside) - bench_table];
+	ratio = median_ratio_at(&all[index], leat, offsetof(struct bench_result, value));
+	return less_is_better(workload->kind) || ratio == 0 ? ratio : 1 / ratio;
+}
+
 bool bench_report_row(const struct bench_series *all, size_t index, struct bench_row *ret_row)
 {
 	const struct bench_workload *workload = &bench_table[index];
@@ -152,6 +166,7 @@ bool bench_report_row(const struct bench_series *all, size_t index, struct bench
 		ret_row->ratio_p999 =
 			median_ratio_at(&all[index], floor, offsetof(struct bench_result, p999));
 	}
+	ret_row->leat = times_of_leat(all, index);
 	ret_row->verdict = judge(workload, ret_row);
 	return true;
 }
@@ -236,7 +251,8 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 	enum bench_kind kind = workload->kind;
 
 	if (series->n_ok == 0) {
-		printf("%-43s failed: %s\n", workload->title, series->error);
+		printf("%-43s failed: %s\n", workload->title,
+		       series->error[0] ? series->error : "it was not run");
 		return;
 	}
 	printf("%-43s %9s", workload->title,
@@ -249,8 +265,10 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 		       bench_report_value(kind, row->median.max, max, sizeof(max)));
 	if (row->ratio > 0)
 		snprintf(ratio, sizeof(ratio), "%.2f", row->ratio);
-	if (*ratio || row->verdict != BENCH_NO_GOAL)
+	if (*ratio || row->leat > 0 || row->verdict != BENCH_NO_GOAL)
 		printf(" %8s  ", ratio);
+	if (row->leat > 0)
+		printf("leat %.*fx", row->leat < 9.95 ? 1 : 0, row->leat);
 	print_goal(workload, row);
 	printf("\n");
 }
@@ -290,6 +308,19 @@ static void warn_of_moods(const struct bench_series *all)
 		       bench_report_value(BENCH_LATENCY, most, to, sizeof(to)));
 }
 
+/* What many rows need is missing only once. */
+static void print_skipped(const struct bench_series *all)
+{
+	size_t i, j;
+
+	for (i = 0; i < bench_table_len; i++) {
+		for (j = 0; j < i && strcmp(all[j].skipped, all[i].skipped) != 0; j++)
+			;
+		if (all[i].skipped[0] && j == i)
+			printf("skipped: %s\n", all[i].skipped);
+	}
+}
+
 void bench_report_table(const struct bench_env *env, const struct bench_machine *machine,
 			const struct bench_series *all)
 {
@@ -301,7 +332,7 @@ void bench_report_table(const struct bench_env *env, const struct bench_machine 
 	for (i = 0; i < bench_table_len; i++) {
 		const struct bench_workload *workload = &bench_table[i];
 
-		if (!all[i].selected)
+		if (!all[i].selected || all[i].skipped[0])
 			continue;
 		if (strcmp(section, section_of(workload->kind)) != 0) {
 			section = section_of(workload->kind);
@@ -315,6 +346,8 @@ void bench_report_table(const struct bench_env *env, const struct bench_machine 
 		print_row(workload, &all[i], &row);
 	}
 	printf("\nratio: to the floor of its kind (a line without \"leat:\") in the same run\n");
+	printf("leat 2.0x: leat's line of that kind is twice as fast, in the same run\n");
+	print_skipped(all);
 	warn_of_moods(all);
 }
 
@@ -386,6 +419,10 @@ static json_t *json_series(const struct bench_series *all, size_t index)
 	json_object_set_new(object, "runs", runs);
 	if (series->error[0])
 		json_object_set_new(object, "error", json_string(series->error));
+	if (series->skipped[0])
+		json_object_set_new(object, "skipped", json_string(series->skipped));
+	if (series->about[0])
+		json_object_set_new(object, "about", json_string(series->about));
 	if (!bench_report_row(all, index, &row))
 		return object;
 	json_object_set_new(object, "median", json_real(rounded(row.median.value)));
@@ -403,6 +440,10 @@ static json_t *json_series(const struct bench_series *all, size_t index)
 	}
 	if (row.ratio_p999 > 0)
 		json_object_set_new(object, "ratio_p999", json_real(rounded(row.ratio_p999)));
+	if (row.leat > 0) {
+		json_object_set_new(object, "beside", json_string(workload->beside));
+		json_object_set_new(object, "leat_times", json_real(rounded(row.leat)));
+	}
 	if (row.verdict != BENCH_NO_GOAL)
 		json_object_set_new(object, "goal", json_goal(workload, &row));
 	if (row.median.n_facts > 0)

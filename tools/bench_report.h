@@ -12,7 +12,9 @@ struct bench_series {
 	int n_ok;
 	bool ok[BENCH_RUNS_MAX];
 	struct bench_result runs[BENCH_RUNS_MAX];
-	char error[512]; /* of the last run that failed */
+	char error[512];   /* of the last run that failed */
+	char skipped[512]; /* why it cannot be had here; then it has no runs */
+	char about[160];   /* what a peer is and how it was driven */
 };
 
 enum bench_verdict {
@@ -26,6 +28,7 @@ struct bench_row {
 	struct bench_result median;
 	double ratio;      /* of the medians: this one's to the floor's; 0 = none */
 	double ratio_p999; /* the same of the 99.9 percentiles */
+	double leat;       /* how many times as fast leat is as this peer; 0 = not known */
 	enum bench_verdict verdict;
 };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ enum {
 	START_MS = 10 * 1000,
 	STOP_MS = 10 * 1000,
 	STEP_MS = 5,
+	LOOK_MS = 1000,
 	PATH_LEN = 512,
 };
 
@@ -115,6 +117,44 @@ int bench_server_await(struct bench_env *env, struct bench_server *server,
 			return say_last_line(env, server, "does not answer");
 		poll(NULL, 0, STEP_MS);
 	}
+	return 0;
+}
+
+/* Sleeps until the process ends: one that looks again and again would disturb what is measured. */
+static int sleep_until_it_ends(struct bench_env *env, const struct bench_server *server,
+			       uint64_t deadline_ns)
+{
+	struct pollfd pidfd = { .events = POLLIN };
+	int rc = 0;
+
+	pidfd.fd = (int)syscall(SYS_pidfd_open, server->pid, 0);
+	if (pidfd.fd < 0)
+		return -errno;
+	while (rc == 0) {
+		if (poll(&pidfd, 1, LOOK_MS) > 0)
+			break;
+		if (tool_stopping())
+			rc = -EINTR;
+		else if (tool_monotonic_ns() > deadline_ns)
+			rc = -ETIMEDOUT;
+	}
+	close(pidfd.fd);
+	if (rc == -ETIMEDOUT)
+		snprintf(env->error, sizeof(env->error), "%s does not come to an end",
+			 server->name);
+	return rc;
+}
+
+int bench_server_wait(struct bench_env *env, struct bench_server *server, uint64_t timeout_ns,
+		      int *ret_status)
+{
+	int rc = sleep_until_it_ends(env, server, tool_monotonic_ns() + timeout_ns), status;
+
+	if (rc < 0)
+		return rc;
+	waitpid(server->pid, &status, 0);
+	server->pid = 0; /* the number may be another's from now on */
+	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	return 0;
 }
 

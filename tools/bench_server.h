@@ -19,6 +19,9 @@ int bench_server_start(struct bench_env *env, char *const argv[], const char *lo
 /* Asks again and again until it is ready. -ECHILD it ended or is never ready, -EINTR. */
 int bench_server_await(struct bench_env *env, struct bench_server *server,
 		       bool (*is_ready)(const struct bench_env *env));
+/* Waits until it ends by itself; its exit status, or 128 and the signal. -ETIMEDOUT, -EINTR. */
+int bench_server_wait(struct bench_env *env, struct bench_server *server, uint64_t timeout_ns,
+		      int *ret_status);
 /* Asks it to end, and makes it end if it does not. Takes NULL; returns NULL. */
 struct bench_server *bench_server_stop(struct bench_server *server);
 

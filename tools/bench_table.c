@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tools/bench.h"
+#include "tools/bench_peer.h"
 #include "tools/tool.h"
 
 /* A size in three rows: a copy through the memory and a ring in the caches, and leat. */
@@ -67,6 +68,18 @@
 		.x = (n), .floor = "ring-load-" rate, .run = bench_load_leat,                      \
 	}
 
+/* A peer that is measured here, and one that has a driver: the row of leat's to compare it with. */
+#define KERNEL_ROW(row, words, measure, leat, function)                                            \
+	{                                                                                          \
+		.name = (row), .title = (words), .kind = (measure), .is_peer = true,               \
+		.beside = (leat), .run = (function),                                               \
+	}
+#define PEER_ROW(row, words, measure, leat, driver, what)                                          \
+	{                                                                                          \
+		.name = (row), .title = (words), .kind = (measure), .is_peer = true,               \
+		.beside = (leat), .peer = (driver), .work = (what), .run = bench_peer_run,         \
+	}
+
 const struct bench_workload bench_table[] = {
 	{
 		.name = "cache-line",
@@ -118,6 +131,23 @@ const struct bench_workload bench_table[] = {
 		.floor = "futex",
 		.run = bench_leat_round_trip_sleep,
 	},
+	{
+		.name = "round-trip-free",
+		.title = "leat: the same, not pinned, as peers are",
+		.kind = BENCH_LATENCY,
+		.floor = "futex",
+		.run = bench_leat_round_trip_free,
+	},
+	KERNEL_ROW("pipe-round-trip", "pipe: there and back", BENCH_LATENCY, "round-trip-sleep",
+		   bench_socket_pipe_round_trip),
+	KERNEL_ROW("datagram-round-trip", "Unix datagram: there and back", BENCH_LATENCY,
+		   "round-trip-sleep", bench_socket_datagram_round_trip),
+	KERNEL_ROW("seqpacket-round-trip", "Unix seqpacket: there and back", BENCH_LATENCY,
+		   "round-trip-sleep", bench_socket_seqpacket_round_trip),
+	PEER_ROW("zeromq-round-trip", "ZeroMQ: there and back", BENCH_LATENCY, "round-trip-free",
+		 "zeromq", "round-trip"),
+	PEER_ROW("nng-round-trip", "nng: there and back", BENCH_LATENCY, "round-trip-free", "nng",
+		 "round-trip"),
 	{
 		.name = "futex-wake-1",
 		.title = "futex: 1 sleeper, until it runs",
@@ -298,6 +328,20 @@ const struct bench_workload bench_table[] = {
 		.floor = "ring-rate-2to1",
 		.run = bench_rate_2to1,
 	},
+	KERNEL_ROW("pipe-rate", "pipe: 1 to 1, one record a call", BENCH_RATE, "rate",
+		   bench_socket_pipe_rate),
+	KERNEL_ROW("pipe-rate-many", "pipe: 1 to 1, 64 records a call", BENCH_RATE, "rate-many",
+		   bench_socket_pipe_rate_many),
+	KERNEL_ROW("datagram-rate", "Unix datagram: 1 to 1, one record a call", BENCH_RATE, "rate",
+		   bench_socket_datagram_rate),
+	KERNEL_ROW("datagram-rate-many", "Unix datagram: 1 to 1, 64 records a call", BENCH_RATE,
+		   "rate-many", bench_socket_datagram_rate_many),
+	KERNEL_ROW("seqpacket-rate", "Unix seqpacket: 1 to 1, one record a call", BENCH_RATE,
+		   "rate", bench_socket_seqpacket_rate),
+	KERNEL_ROW("seqpacket-rate-many", "Unix seqpacket: 1 to 1, 64 records a call", BENCH_RATE,
+		   "rate-many", bench_socket_seqpacket_rate_many),
+	PEER_ROW("zeromq-rate", "ZeroMQ: 1 to 1", BENCH_RATE, "rate", "zeromq", "rate"),
+	PEER_ROW("nng-rate", "nng: 1 to 1", BENCH_RATE, "rate", "nng", "rate"),
 	{
 		.name = "publish",
 		.title = "leat: publishing, nobody listens",

@@ -10,11 +10,14 @@ TOOLS_SRCS += \
 	tools/bench_load.c \
 	tools/bench_machine.c \
 	tools/bench_memory.c \
+	tools/bench_pair.c \
+	tools/bench_peer.c \
 	tools/bench_publish.c \
 	tools/bench_rate.c \
 	tools/bench_report.c \
 	tools/bench_ring.c \
 	tools/bench_server.c \
+	tools/bench_socket.c \
 	tools/bench_store.c \
 	tools/bench_stream.c \
 	tools/bench_table.c \
@@ -40,3 +43,14 @@ TOOLS_SRCS += \
 	tools/tool.c \
 	tools/units.c \
 	# end of TOOLS_SRCS
+
+# Drivers of leat's peers: leat-bench-<name> is made of tools/peer_<name>.c where the library it
+# drives is installed, and left out where it is not.
+PEERS += \
+	nng \
+	zeromq \
+	# end of PEERS
+
+# Debian's nng comes without a .pc file.
+nng_LIBS := $(shell $(CC) -E -include nng/nng.h -x c /dev/null >/dev/null 2>&1 && echo -lnng)
+zeromq_LIBS := $(shell $(PKG_CONFIG) --libs libzmq 2>/dev/null)

@@ -125,15 +125,19 @@ static int print_list(void)
 	size_t i;
 
 	for (i = 0; i < bench_table_len; i++)
-		printf("%-18s %-5s %-5s  %s\n", bench_table[i].name, kind_of(&bench_table[i]),
+		printf("%-22s %-5s %-5s  %s\n", bench_table[i].name, kind_of(&bench_table[i]),
 		       bench_table[i].extra ? "extra" : "", bench_table[i].title);
 	return tool_flush_stdout(TOOL_OK);
 }
 
 static void select_one(struct bench_series *all, const struct bench_workload *workload)
 {
-	for (; workload; workload = workload->floor ? bench_table_find(workload->floor) : NULL)
+	const char *next;
+
+	for (; workload; workload = next ? bench_table_find(next) : NULL) {
 		all[workload - bench_table].selected = true;
+		next = workload->is_peer ? workload->beside : workload->floor;
+	}
 }
 
 /* Selects what the pattern fits; the number. */
@@ -217,7 +221,14 @@ static void run_once(struct bench_env *env, size_t index, int run, struct bench_
 
 	env->row = &bench_table[index];
 	env->error[0] = '\0';
+	env->about[0] = '\0';
 	rc = bench_table[index].run(env, &result);
+	if (env->about[0])
+		memcpy(series->about, env->about, sizeof(series->about));
+	if (rc == BENCH_SKIPPED) {
+		memcpy(series->skipped, env->error, sizeof(series->skipped));
+		return;
+	}
 	if (rc >= 0) {
 		series->runs[run] = result;
 		series->ok[run] = true;
@@ -236,7 +247,7 @@ static int run_all(struct bench_env *env, struct bench_series *all)
 
 	for (run = 0; run < env->n_runs; run++) {
 		for (i = 0; i < bench_table_len; i++) {
-			if (!all[i].selected ||
+			if (!all[i].selected || all[i].skipped[0] ||
 			    (!env->bus[0] && bench_table_needs_bus(&bench_table[i])))
 				continue;
 			if (tool_stopping())
