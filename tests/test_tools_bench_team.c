@@ -154,6 +154,8 @@ START_TEST(every_floor_gives_a_figure_that_can_be)
 
 	env.disk_ns = SECOND / 50;
 	env.disk_len = 4 << 20;
+	env.disk_long_ns = SECOND / 20;
+	env.disk_long_len = 8 << 20;
 	for (i = 0; i < bench_table_len; i++) {
 		if (!bench_table[i].is_floor || bench_table_needs_bus(&bench_table[i]))
 			continue;

@@ -57,16 +57,18 @@ struct bench_env {
 	bool quick;
 	bool private_bus; /* started by the bench, in dir */
 	int n_runs;
-	uint64_t run_ns;   /* how long a run of a workload in memory takes */
-	uint64_t disk_ns;  /* and at most one on disk */
-	uint64_t disk_len; /* bytes that one run on disk writes at most */
-	double disk_rate;  /* bytes per second that the disk takes, once it was measured */
-	char dir[256];     /* the bench's own directory, removed at the end */
-	char bus[256];     /* path of the daemon's socket */
-	int n_cpus;        /* that this process may use */
-	int cpus[2];       /* to pin to, on different cores; -1 when there is only one */
-	char error[512];   /* why a workload failed, or was skipped */
-	char about[160];   /* what a peer is and how it is driven, for the report */
+	uint64_t run_ns;       /* how long a run of a workload in memory takes */
+	uint64_t disk_ns;      /* and at most one on disk */
+	uint64_t disk_len;     /* bytes that one run on disk writes at most */
+	uint64_t disk_long_ns; /* the same of a run that shows what it sustains */
+	uint64_t disk_long_len;
+	double disk_rate; /* bytes per second that the disk takes, once it was measured */
+	char dir[256];    /* the bench's own directory, removed at the end */
+	char bus[256];    /* path of the daemon's socket */
+	int n_cpus;       /* that this process may use */
+	int cpus[2];      /* to pin to, on different cores; -1 when there is only one */
+	char error[512];  /* why a workload failed, or was skipped */
+	char about[160];  /* what a peer is and how it is driven, for the report */
 };
 
 struct bench_workload {
@@ -108,6 +110,8 @@ int bench_memory_futex(struct bench_env *env, struct bench_result *result);
 int bench_memory_copy(struct bench_env *env, struct bench_result *result);
 int bench_memory_copy_size(struct bench_env *env, struct bench_result *result);
 int bench_disk_write(struct bench_env *env, struct bench_result *result);
+int bench_disk_write_long(struct bench_env *env, struct bench_result *result);
+int bench_disk_load(struct bench_env *env, struct bench_result *result);
 int bench_disk_append_sync(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip(struct bench_env *env, struct bench_result *result);
 int bench_leat_round_trip_view(struct bench_env *env, struct bench_result *result);
@@ -138,8 +142,6 @@ int bench_ring_rate_2to1(struct bench_env *env, struct bench_result *result);
 int bench_publish_alone(struct bench_env *env, struct bench_result *result);
 int bench_publish_kernel_entries(struct bench_env *env, struct bench_result *result);
 int bench_store_disk(struct bench_env *env, struct bench_result *result);
-int bench_store_disk_unsynced(struct bench_env *env, struct bench_result *result);
-int bench_store_ack(struct bench_env *env, struct bench_result *result);
 int bench_socket_pipe_round_trip(struct bench_env *env, struct bench_result *result);
 int bench_socket_pipe_rate(struct bench_env *env, struct bench_result *result);
 int bench_socket_pipe_rate_many(struct bench_env *env, struct bench_result *result);
@@ -149,6 +151,14 @@ int bench_socket_datagram_rate_many(struct bench_env *env, struct bench_result *
 int bench_socket_seqpacket_round_trip(struct bench_env *env, struct bench_result *result);
 int bench_socket_seqpacket_rate(struct bench_env *env, struct bench_result *result);
 int bench_socket_seqpacket_rate_many(struct bench_env *env, struct bench_result *result);
+int bench_store_disk_long(struct bench_env *env, struct bench_result *result);
+int bench_store_load(struct bench_env *env, struct bench_result *result);
+int bench_ack(struct bench_env *env, struct bench_result *result);
+
+/* Fills in env->disk_rate where it was not measured yet. */
+int bench_disk_rate(struct bench_env *env);
+/* How long a load of 80 % of it lasts until it has written as much as it may. */
+uint64_t bench_disk_load_ns(const struct bench_env *env);
 
 static inline void bench_add_fact(struct bench_result *result, const char *name, double value)
 {

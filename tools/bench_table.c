@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "clientlib/leat.h"
 #include "tools/bench.h"
 #include "tools/bench_peer.h"
 #include "tools/tool.h"
@@ -66,6 +67,21 @@
 		.name = "load-" rate, .title = "leat: one way at " rate "/s, polling",             \
 		.kind = BENCH_LATENCY, .extra = (more), .series = "load", .series_of = "leat",     \
 		.x = (n), .floor = "ring-load-" rate, .run = bench_load_leat,                      \
+	}
+
+/* One publisher that waits for each of its records, and 64 that do so together. */
+#define ACK_ROW(policy, sync, level, ack, bound, goal, more)                                       \
+	{                                                                                          \
+		.name = "ack-" policy level, .title = "leat: publish 4 KiB, wait: " policy level,  \
+		.kind = BENCH_LATENCY, .extra = (more), .floor = (bound), .goal_ratio = (goal),    \
+		.args = { (sync), (ack), 1 }, .run = bench_ack,                                    \
+	}
+#define ACK_64_ROW(policy, sync, level, ack, goal, more)                                           \
+	{                                                                                          \
+		.name = "ack-64-" policy level,                                                    \
+		.title = "leat: 64 wait for their 4 KiB: " policy level, .kind = BENCH_RATE,       \
+		.extra = (more), .floor = "append-sync-rate", .goal_ratio = (goal),                \
+		.args = { (sync), (ack), 64 }, .run = bench_ack,                                   \
 	}
 
 /* A peer that is measured here, and one that has a driver: the row of leat's to compare it with. */
@@ -246,13 +262,29 @@ const struct bench_workload bench_table[] = {
 		.is_floor = true,
 		.run = bench_disk_append_sync,
 	},
+	ACK_ROW("", LEAT_SYNC_ALWAYS, "ring", LEAT_ACK_RING, NULL, 0, true),
+	ACK_ROW("", LEAT_SYNC_ALWAYS, "written", LEAT_ACK_WRITTEN, NULL, 0, false),
+	ACK_ROW("", LEAT_SYNC_ALWAYS, "durable", LEAT_ACK_DURABLE, "append-sync", 1.3, false),
+	ACK_ROW("10ms-", LEAT_SYNC_INTERVAL, "ring", LEAT_ACK_RING, NULL, 0, true),
+	ACK_ROW("10ms-", LEAT_SYNC_INTERVAL, "written", LEAT_ACK_WRITTEN, NULL, 0, true),
+	ACK_ROW("10ms-", LEAT_SYNC_INTERVAL, "durable", LEAT_ACK_DURABLE, "append-sync", 0, true),
+	ACK_ROW("none-", LEAT_SYNC_NONE, "ring", LEAT_ACK_RING, NULL, 0, true),
+	ACK_ROW("none-", LEAT_SYNC_NONE, "written", LEAT_ACK_WRITTEN, NULL, 0, true),
+	ACK_ROW("none-", LEAT_SYNC_NONE, "durable", LEAT_ACK_DURABLE, "append-sync", 0, true),
 	{
-		.name = "ack-durable",
-		.title = "leat: publish 4 KiB, wait for durable",
+		.name = "raw-load",
+		.title = "write of 1 KiB at 80 % of the disk's rate",
 		.kind = BENCH_LATENCY,
-		.floor = "append-sync",
-		.goal_ratio = 1.3,
-		.run = bench_store_ack,
+		.is_floor = true,
+		.run = bench_disk_load,
+	},
+	{
+		.name = "disk-load",
+		.title = "leat: publish at 80 % of the disk's rate",
+		.kind = BENCH_LATENCY,
+		.floor = "raw-load",
+		.goal_p9999 = 1e6,
+		.run = bench_store_load,
 	},
 	{
 		.name = "ring-rate",
@@ -375,6 +407,22 @@ const struct bench_workload bench_table[] = {
 	BOTH_ROW(8),
 	BOTH_ROW(32),
 	{
+		.name = "append-sync-rate",
+		.title = "append 4 KiB and fdatasync, a second",
+		.kind = BENCH_RATE,
+		.is_floor = true,
+		.run = bench_disk_append_sync,
+	},
+	ACK_64_ROW("", LEAT_SYNC_ALWAYS, "ring", LEAT_ACK_RING, 0, true),
+	ACK_64_ROW("", LEAT_SYNC_ALWAYS, "written", LEAT_ACK_WRITTEN, 0, true),
+	ACK_64_ROW("", LEAT_SYNC_ALWAYS, "durable", LEAT_ACK_DURABLE, 30, false),
+	ACK_64_ROW("10ms-", LEAT_SYNC_INTERVAL, "ring", LEAT_ACK_RING, 0, true),
+	ACK_64_ROW("10ms-", LEAT_SYNC_INTERVAL, "written", LEAT_ACK_WRITTEN, 0, true),
+	ACK_64_ROW("10ms-", LEAT_SYNC_INTERVAL, "durable", LEAT_ACK_DURABLE, 0, true),
+	ACK_64_ROW("none-", LEAT_SYNC_NONE, "ring", LEAT_ACK_RING, 0, true),
+	ACK_64_ROW("none-", LEAT_SYNC_NONE, "written", LEAT_ACK_WRITTEN, 0, true),
+	ACK_64_ROW("none-", LEAT_SYNC_NONE, "durable", LEAT_ACK_DURABLE, 0, true),
+	{
 		.name = "kernel-entries",
 		.title = "leat: publishes that entered the kernel",
 		.kind = BENCH_COUNT,
@@ -401,6 +449,16 @@ const struct bench_workload bench_table[] = {
 		.kind = BENCH_BYTES,
 		.floor = "raw-write",
 		.goal_ratio = 0.95,
+		.args = { LEAT_SYNC_ALWAYS },
+		.run = bench_store_disk,
+	},
+	{
+		.name = "disk-10ms",
+		.title = "leat: the same, synced every 10 ms",
+		.kind = BENCH_BYTES,
+		.floor = "raw-write",
+		.goal_ratio = 0.95,
+		.args = { LEAT_SYNC_INTERVAL },
 		.run = bench_store_disk,
 	},
 	{
@@ -409,7 +467,34 @@ const struct bench_workload bench_table[] = {
 		.kind = BENCH_BYTES,
 		.floor = "raw-write",
 		.goal_ratio = 0.95,
-		.run = bench_store_disk_unsynced,
+		.args = { LEAT_SYNC_NONE },
+		.run = bench_store_disk,
+	},
+	{
+		.name = "raw-write-long",
+		.title = "sequential write, 20 GB or a minute",
+		.kind = BENCH_BYTES,
+		.is_floor = true,
+		.extra = true,
+		.run = bench_disk_write_long,
+	},
+	{
+		.name = "disk-long",
+		.title = "leat: 1 KiB records, 20 GB or a minute",
+		.kind = BENCH_BYTES,
+		.extra = true,
+		.floor = "raw-write-long",
+		.goal_ratio = 0.95,
+		.args = { LEAT_SYNC_ALWAYS },
+		.run = bench_store_disk_long,
+	},
+	{
+		.name = "disk-cpu",
+		.title = "leat: the daemon's CPU time for a GB to disk",
+		.kind = BENCH_TIME,
+		.goal_absolute = 500e6,
+		.args = { LEAT_SYNC_ALWAYS },
+		.run = bench_store_disk,
 	},
 };
 

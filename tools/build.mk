@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
+	tools/bench_ack.c \
 	tools/bench_clock.c \
 	tools/bench_daemon.c \
 	tools/bench_disk.c \
@@ -12,6 +13,7 @@ TOOLS_SRCS += \
 	tools/bench_memory.c \
 	tools/bench_pair.c \
 	tools/bench_peer.c \
+	tools/bench_proc.c \
 	tools/bench_publish.c \
 	tools/bench_rate.c \
 	tools/bench_report.c \

@@ -18,6 +18,8 @@
 #include "tools/bench_report.h"
 #include "tools/tool.h"
 
+#define SECOND UINT64_C(1000000000)
+
 static const char help[] =
 	"usage: leat bench [OPTION...]\n"
 	"\n"
@@ -183,9 +185,11 @@ static void settle(struct bench_env *env, const struct arguments *arguments)
 		.n_runs = arguments->n_runs  ? arguments->n_runs
 			  : arguments->quick ? 3
 					     : 5,
-		.run_ns = arguments->quick ? 70 * UINT64_C(1000000) : 1000 * UINT64_C(1000000),
-		.disk_ns = arguments->quick ? 250 * UINT64_C(1000000) : 3000 * UINT64_C(1000000),
+		.run_ns = arguments->quick ? 7 * SECOND / 100 : SECOND,
+		.disk_ns = arguments->quick ? SECOND / 4 : 3 * SECOND,
 		.disk_len = arguments->quick ? 64u << 20 : 1u << 30,
+		.disk_long_ns = arguments->quick ? SECOND / 2 : 60 * SECOND,
+		.disk_long_len = arguments->quick ? 128u << 20 : UINT64_C(20) << 30,
 	};
 }
 
@@ -200,6 +204,8 @@ static void limit_to_free_space(struct bench_env *env)
 	quarter = (uint64_t)fs.f_bavail * fs.f_frsize / 4;
 	if (env->disk_len > quarter)
 		env->disk_len = quarter;
+	if (env->disk_long_len > quarter)
+		env->disk_long_len = quarter;
 }
 
 static void show_progress(const struct bench_env *env, int run, const char *name)
