@@ -215,9 +215,27 @@ static bool shard_disk_trouble(struct shard *shard, int error, bool is_sync, uin
 
 /* ---- writing and syncing ---- */
 
+/* Up to where the next write goes: a record's end, not too far if one is known. */
+static uint64_t shard_write_end(const struct shard *shard, uint64_t next)
+{
+	uint64_t end = 0;
+
+	if (shard->pos - next <= SHARD_WRITE_LEN)
+		return shard->pos;
+	for (uint32_t i = 0; i < shard->n_marks; i++) {
+		uint64_t mark = shard->marks[(shard->mark_first + i) % SHARD_MARKS];
+
+		if (end > 0 && mark > next + SHARD_WRITE_LEN)
+			break;
+		if (mark > next)
+			end = mark;
+	}
+	return end > 0 ? end : shard->pos;
+}
+
 static bool shard_write(struct shard *shard)
 {
-	uint64_t next = store_next(shard->store), end = shard->pos;
+	uint64_t next = store_next(shard->store), end = shard_write_end(shard, next);
 	const struct ring *ring = shard_ring_of(shard, next);
 	int r;
 

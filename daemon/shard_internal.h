@@ -20,6 +20,7 @@ enum {
 	SHARD_MARKS = 64, /* record boundaries remembered, for reclaiming */
 	SHARD_MARKS_PER_RING = 32,
 	SHARD_PASS_LEN = 4 << 20,   /* drained at most in one pass, so that others get their turn */
+	SHARD_WRITE_LEN = 2 << 20,  /* written at once, more or less */
 	SHARD_PASS_TRIES = 64,      /* looks at something unfinished in one pass */
 	SHARD_WASTE_RINGS = 4,      /* checked in vain before a search is given up */
 	SHARD_WAKE_GUARD_MS = 20,   /* see shard_guard_sleepers() */

@@ -178,6 +178,7 @@ static void write_done(struct io_op *op, int result)
 	struct store *store = write->file->store;
 
 	store->n_ops--;
+	write->file->writing = false;
 	write->done = true;
 	write->result = result;
 	advance(store);
@@ -196,8 +197,10 @@ int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len
 		return -EINVAL;
 	if (pos != file->base && len > store_room(store))
 		return STORE_E_ROLL;
-	if (store->n_writes == STORE_WRITES_MAX || (pos - store->durable >= store->dirty_max))
+	if (store->n_writes == STORE_WRITES_MAX || pos - store->durable >= store->dirty_max ||
+	    file->writing)
 		return STORE_E_WAIT;
+	file->writing = true;
 	write = &store->writes[(store->write_head + store->n_writes++) % STORE_WRITES_MAX];
 	write->op = (struct io_op){
 		.kind = IO_WRITE,

@@ -27,6 +27,7 @@ struct store_file {
 	uint64_t writeback_pos; /* write-back was started below it */
 	uint64_t epoch;
 	bool published;
+	bool writing; /* one write at a time: several would spin for each other in the kernel */
 	bool writing_back;
 	bool closing;
 	struct format_segment header;
