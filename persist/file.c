@@ -187,6 +187,16 @@ int file_truncate(int fd, uint64_t len)
 	return r;
 }
 
+void file_drop(int fd, uint64_t off, uint64_t len)
+{
+	struct file_event event = { .kind = FILE_DROP, .fd = fd, .len = len, .off = off };
+	int r = file_before(&event);
+
+	if (r == 0)
+		r = -posix_fadvise(fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+	file_after(&event, r);
+}
+
 int file_rename(int dir_fd, const char *from, const char *to)
 {
 	struct file_event event = { .kind = FILE_RENAME, .fd = dir_fd, .name = from, .to = to };

@@ -23,6 +23,7 @@ enum file_kind {
 	FILE_RENAME,
 	FILE_UNLINK,
 	FILE_MKDIR,
+	FILE_DROP,
 };
 
 /* What a hook is shown. Fields that do not belong to the kind are 0. */
@@ -68,6 +69,8 @@ int file_size(int fd, uint64_t *ret_len);
 int file_allocate(int fd, uint64_t off, uint64_t len);
 int file_truncate(int fd, uint64_t len);
 int file_rename(int dir_fd, const char *from, const char *to);
+/* Clean pages of this range leave the page cache; a hint. */
+void file_drop(int fd, uint64_t off, uint64_t len);
 /* 0 also when it is not there. */
 int file_unlink(int dir_fd, const char *name);
 /* Makes `path` and its parents where they are missing, mode 0700, names durable. */

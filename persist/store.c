@@ -273,6 +273,7 @@ static void end_sync(struct store *store)
 	store->durable = store->sync_upto;
 	seglist_set_progress(&store->list, store->written, store->durable);
 	close_files(store);
+	store_job_cool(store);
 	if (store->checkpoint_due)
 		store_job_checkpoint(store);
 	start_sync(store);

@@ -40,8 +40,11 @@ struct store_options {
 	uint64_t segment_len; /* of records per segment; at least 64 KiB */
 	uint64_t first_pos;   /* of an empty shard */
 	uint64_t ahead_len;   /* positions reserved ahead by a checkpoint; 0: 4 GiB */
-	uint64_t dirty_max; /* bytes written and not durable; 0: 256 MiB. Synced at a quarter of it,
-				 store_write() waits at the whole */
+	/* Bytes written and not durable; 0: 256 MiB. Synced at a quarter of it, store_write() waits
+	 * at the whole. */
+	uint64_t dirty_max;
+	uint64_t cache_len;  /* of a burst, left in the page cache once durable; 0: 64 MiB */
+	uint64_t burst_rate; /* bytes a second that make a burst; 0: 256 MiB */
 	/* On the owner's thread inside io_reap(): written, durable, reserved, error or room have
 	 * changed. It must not call store_close(). */
 	void (*changed)(void *ctx);

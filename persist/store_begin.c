@@ -11,6 +11,8 @@
 
 #define AHEAD_LEN (4 * GIB)
 #define DIRTY_MAX (256 * MIB)
+#define CACHE_LEN (64 * MIB)
+#define BURST_RATE (256 * MIB)
 
 struct store_file *store_begin_add_file(struct store *store, int fd, uint64_t base,
 					uint64_t prev_end, uint64_t epoch)
@@ -104,6 +106,8 @@ int store_begin_open(const struct store_options *options, struct store *store)
 	store->segment_len = options->segment_len;
 	store->ahead_len = options->ahead_len ? options->ahead_len : AHEAD_LEN;
 	store->dirty_max = options->dirty_max ? options->dirty_max : DIRTY_MAX;
+	store->cache_len = options->cache_len ? options->cache_len : CACHE_LEN;
+	store->burst_rate = options->burst_rate ? options->burst_rate : BURST_RATE;
 	store->changed = options->changed;
 	store->ctx = options->ctx;
 	memcpy(store->identity.stream_uuid, options->stream_uuid, 16);
@@ -232,6 +236,7 @@ int store_begin_at(struct store *store, uint64_t pos)
 	seglist_append(&store->list, store->prev_end, pos);
 	store->epoch = file->epoch;
 	store->next_pos = store->written = store->durable = store->sync_goal = pos;
+	store->cool_pos = pos;
 	store->n_writes = 0;
 	seglist_set_progress(&store->list, pos, pos);
 	return 0;

@@ -69,6 +69,8 @@ struct store {
 	uint64_t segment_len;
 	uint64_t ahead_len;
 	uint64_t dirty_max;
+	uint64_t cache_len;
+	uint64_t burst_rate;
 	void (*changed)(void *ctx);
 	void *ctx;
 	struct recover recover;
@@ -105,6 +107,12 @@ struct store {
 
 	struct store_job explore;
 	bool explored;
+
+	struct store_job cool;
+	uint64_t cool_pos;  /* what lies below it was dropped from the page cache, or is to stay */
+	uint64_t cool_ns;   /* when it was moved */
+	uint64_t cool_from; /* the job's while it runs */
+	uint64_t cool_upto;
 
 	struct store_job unlink;
 	uint64_t unlink_base;
@@ -143,6 +151,8 @@ void store_job_tell(struct store *store);
 void store_job_prepare(struct store *store);
 void store_job_checkpoint(struct store *store);
 void store_job_explore(struct store *store);
+/* Drops what a burst has left in the page cache. */
+void store_job_cool(struct store *store);
 /* Of the segment at unlink_base. */
 void store_job_unlink(struct store *store);
 

@@ -103,6 +103,62 @@ void store_job_checkpoint(struct store *store)
 	start_job(store, &store->checkpoint_job, checkpoint_call, checkpoint_done);
 }
 
+/* ---- the page cache ---- */
+
+/* A stretch can lie in several segments. */
+static int cool_call(struct io_op *op)
+{
+	struct store *store = job_of(op)->store;
+	uint64_t pos = store->cool_from, end = store->cool_upto;
+	struct seglist_entry entry;
+	bool is_current;
+	int fd;
+
+	while (pos < end && seglist_open(&store->list, pos, &entry, &is_current, &fd) == 0) {
+		uint64_t from = max_u64(pos, entry.base), upto = min_u64(end, entry.end);
+
+		if (from < upto)
+			file_drop(fd, format_file_off(entry.base, from), upto - from);
+		file_close(fd);
+		pos = max_u64(entry.end, pos + 1);
+	}
+	return 0;
+}
+
+static void cool_done(struct io_op *op, int result)
+{
+	struct store *store = end_job(op);
+
+	(void)result;
+	store->cool_pos = max_u64(store->cool_pos, store->cool_upto);
+	store_job_cool(store);
+}
+
+/*
+ * A burst would fill all memory with pages that nobody may ever read, at the expense of those of
+ * other programs, and on many virtual machines each page that is new to the host costs more than
+ * to fill it. So what came as a burst goes once it is durable and cache_len behind. What comes
+ * slower stays as long as the kernel sees fit, for subscribers that are late.
+ */
+void store_job_cool(struct store *store)
+{
+	uint64_t now_ns, step_ns, len = store->cache_len / 2;
+
+	if (store->cool.running || store->closing ||
+	    store->durable < store->cool_pos + store->cache_len + len)
+		return;
+	now_ns = clock_now_ns(CLOCK_MONOTONIC);
+	step_ns = now_ns - store->cool_ns;
+	store->cool_ns = now_ns;
+	if ((double)len * (double)NS_PER_S < (double)step_ns * (double)store->burst_rate) {
+		store->cool_pos = store->durable - store->cache_len;
+		return;
+	}
+	store->cool_from = store->cool_pos;
+	store->cool_upto = store->cool_pos + len;
+	start_job(store, &store->cool, cool_call, cool_done);
+}
+
 /* ---- retention and background work ---- */
 
 static int unlink_call(struct io_op *op)
