@@ -84,6 +84,7 @@ CRASH_TESTS += \
 
 SYS_TESTS += \
 	tests/sys_bench.sh \
+	tests/sys_bench_peers.sh \
 	tests/sys_cli_disk.sh \
 	tests/sys_cli_pub.sh \
 	tests/sys_cli_stream.sh \

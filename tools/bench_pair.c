@@ -25,7 +25,8 @@ struct job {
 	const struct bench_pair *pair;
 	size_t len;
 	const char *dir;
-	int done; /* an eventfd: side 1 has had the last word */
+	int opened; /* an eventfd: side 1 can be connected to */
+	int done;   /* another: side 1 has had the last word */
 };
 
 struct shared {
@@ -35,6 +36,35 @@ struct shared {
 };
 
 typedef int body_fn(struct bench_side *side, char *record, const struct job *job);
+
+static void tell(int fd)
+{
+	const uint64_t one = 1;
+
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static void await(int fd)
+{
+	uint64_t n;
+
+	while (read(fd, &n, sizeof(n)) < 0 && errno == EINTR)
+		;
+}
+
+/* Who receives first listens first: one that connects to nobody may sleep before it tries again. */
+static int open_in_turn(struct bench_side *side, const struct job *job)
+{
+	int rc;
+
+	if (side->me == 0 && side->team->n == 2)
+		await(job->opened);
+	rc = side->pair->open(side);
+	if (side->me == 1)
+		tell(job->opened);
+	return rc;
+}
 
 /* Opens the side, waits for the other one, does the work. */
 static int be_side(struct bench_team *team, int me, const struct job *job, body_fn *body)
@@ -51,7 +81,7 @@ static int be_side(struct bench_team *team, int me, const struct job *job, body_
 	if (!record)
 		return bench_team_fail(team, me, -ENOMEM, "no memory for a record");
 	memset(record, 'x', job->len);
-	rc = job->pair->open(&side);
+	rc = open_in_turn(&side, job);
 	if (rc == 0) {
 		bench_team_ready(team, me);
 		rc = body(&side, record, job);
@@ -65,13 +95,12 @@ static int be_side(struct bench_team *team, int me, const struct job *job, body_
  * Some peers lose what they have not sent yet when they are closed: side 0 stays until side 1 has
  * everything.
  */
-static int part(struct bench_side *side, const struct job *job)
+static void part(const struct bench_side *side, const struct job *job)
 {
-	uint64_t one = 1;
-	ssize_t n = side->me ? write(job->done, &one, sizeof(one))
-			     : read(job->done, &one, sizeof(one));
-
-	return n == sizeof(one) ? 0 : bench_team_fail(side->team, side->me, -EIO, "no farewell");
+	if (side->me)
+		tell(job->done);
+	else
+		await(job->done);
 }
 
 static int send_word(struct bench_side *side, char *record, uint64_t word)
@@ -91,7 +120,9 @@ static int send_last(struct bench_side *side, char *record, const struct job *jo
 
 	if (rc == 0)
 		rc = flush(side);
-	return rc == 0 ? part(side, job) : rc;
+	if (rc == 0)
+		part(side, job);
+	return rc;
 }
 
 /* The word at the start of the next record; its last byte must have come as well. */
@@ -143,15 +174,16 @@ static int pong_body(struct bench_side *side, char *record, const struct job *jo
 	for (;;) {
 		rc = receive_word(side, &word);
 		if (rc == 0 && word == last_word)
-			return part(side, job);
-		if (rc < 0)
-			return rc;
-		rc = send_word(side, record, word);
+			break;
+		if (rc == 0)
+			rc = send_word(side, record, word);
 		if (rc == 0)
 			rc = flush(side);
 		if (rc < 0)
 			return rc;
 	}
+	part(side, job);
+	return 0;
 }
 
 static int ping(struct bench_team *team, int me, const void *context)
@@ -206,7 +238,8 @@ static int receive_body(struct bench_side *side, char *record, const struct job 
 		}
 	}
 	shared->rate = (double)(next - from) * 1e9 / bench_clock_ns(bench_clock_ticks() - start);
-	return part(side, job);
+	part(side, job);
+	return 0;
 }
 
 static int sender(struct bench_team *team, int me, const void *context)
@@ -310,14 +343,13 @@ static int run(struct bench_env *env, struct job *job, member_fn *first, member_
 	struct bench_team team;
 	int rc;
 
+	job->opened = eventfd(0, EFD_CLOEXEC);
 	job->done = eventfd(0, EFD_CLOEXEC);
-	if (job->done < 0)
-		return -errno;
-	rc = bench_team_init(&team, env, sizeof(struct shared));
-	if (rc < 0) {
-		close(job->done);
-		return rc;
-	}
+	rc = job->opened < 0 || job->done < 0 ? -errno : 0;
+	if (rc == 0)
+		rc = bench_team_init(&team, env, sizeof(struct shared));
+	if (rc < 0)
+		goto out;
 	shared = team.shared;
 	rc = bench_team_run(&team, members, second ? 2 : 1,
 			    (job->dir ? env->disk_ns : env->run_ns) + PATIENCE_NS);
@@ -328,7 +360,11 @@ static int run(struct bench_env *env, struct job *job, member_fn *first, member_
 	if (rc == 0 && shared->bytes > 0)
 		bench_add_fact(result, "bytes", shared->bytes);
 	bench_team_deinit(&team);
-	close(job->done);
+out:
+	if (job->opened >= 0)
+		close(job->opened);
+	if (job->done >= 0)
+		close(job->done);
 	return rc;
 }
 

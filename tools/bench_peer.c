@@ -27,7 +27,9 @@ static const struct {
 	const char *title;
 	const char *package;
 } packages[] = {
+	{ "nats", "NATS JetStream", "libnats-dev nats-server" },
 	{ "nng", "nng", "libnng-dev" },
+	{ "redis", "Redis Streams", "libhiredis-dev redis-server" },
 	{ "zeromq", "ZeroMQ", "libzmq3-dev" },
 };
 

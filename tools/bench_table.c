@@ -95,6 +95,13 @@
 		.name = (row), .title = (words), .kind = (measure), .is_peer = true,               \
 		.beside = (leat), .peer = (driver), .work = (what), .run = bench_peer_run,         \
 	}
+/* The same where records are kept, of as many bytes as in leat's row. */
+#define KEEP_ROW(row, words, measure, leat, driver, what, len)                                     \
+	{                                                                                          \
+		.name = (row), .title = (words), .kind = (measure), .is_peer = true,               \
+		.beside = (leat), .peer = (driver), .work = (what), .x = (len),                    \
+		.run = bench_peer_run,                                                             \
+	}
 
 const struct bench_workload bench_table[] = {
 	{
@@ -164,6 +171,10 @@ const struct bench_workload bench_table[] = {
 		 "zeromq", "round-trip"),
 	PEER_ROW("nng-round-trip", "nng: there and back", BENCH_LATENCY, "round-trip-free", "nng",
 		 "round-trip"),
+	PEER_ROW("redis-round-trip", "Redis Streams: there and back", BENCH_LATENCY,
+		 "round-trip-free", "redis", "round-trip"),
+	PEER_ROW("nats-round-trip", "NATS JetStream: there and back", BENCH_LATENCY,
+		 "round-trip-free", "nats", "round-trip"),
 	{
 		.name = "futex-wake-1",
 		.title = "futex: 1 sleeper, until it runs",
@@ -271,6 +282,14 @@ const struct bench_workload bench_table[] = {
 	ACK_ROW("none-", LEAT_SYNC_NONE, "ring", LEAT_ACK_RING, NULL, 0, true),
 	ACK_ROW("none-", LEAT_SYNC_NONE, "written", LEAT_ACK_WRITTEN, NULL, 0, true),
 	ACK_ROW("none-", LEAT_SYNC_NONE, "durable", LEAT_ACK_DURABLE, "append-sync", 0, true),
+	KEEP_ROW("redis-ack-written", "Redis Streams: XADD 4 KiB, not synced", BENCH_LATENCY,
+		 "ack-written", "redis", "ack", 4096),
+	KEEP_ROW("nats-ack-written", "NATS JetStream: publish 4 KiB, not synced", BENCH_LATENCY,
+		 "ack-written", "nats", "ack", 4096),
+	KEEP_ROW("redis-ack-durable", "Redis Streams: XADD 4 KiB, synced", BENCH_LATENCY,
+		 "ack-durable", "redis", "ack-sync", 4096),
+	KEEP_ROW("nats-ack-durable", "NATS JetStream: publish 4 KiB, synced", BENCH_LATENCY,
+		 "ack-durable", "nats", "ack-sync", 4096),
 	{
 		.name = "raw-load",
 		.title = "write of 1 KiB at 80 % of the disk's rate",
@@ -374,6 +393,8 @@ const struct bench_workload bench_table[] = {
 		   "rate-many", bench_socket_seqpacket_rate_many),
 	PEER_ROW("zeromq-rate", "ZeroMQ: 1 to 1", BENCH_RATE, "rate", "zeromq", "rate"),
 	PEER_ROW("nng-rate", "nng: 1 to 1", BENCH_RATE, "rate", "nng", "rate"),
+	PEER_ROW("redis-rate", "Redis Streams: 1 to 1", BENCH_RATE, "rate", "redis", "rate"),
+	PEER_ROW("nats-rate", "NATS JetStream: 1 to 1", BENCH_RATE, "rate", "nats", "rate"),
 	{
 		.name = "publish",
 		.title = "leat: publishing, nobody listens",
@@ -470,6 +491,14 @@ const struct bench_workload bench_table[] = {
 		.args = { LEAT_SYNC_NONE },
 		.run = bench_store_disk,
 	},
+	KEEP_ROW("redis-disk", "Redis Streams: 1 KiB, synced always", BENCH_BYTES, "disk", "redis",
+		 "keep-sync", 1024),
+	KEEP_ROW("nats-disk", "NATS JetStream: 1 KiB, synced always", BENCH_BYTES, "disk", "nats",
+		 "keep-sync", 1024),
+	KEEP_ROW("redis-disk-unsynced", "Redis Streams: 1 KiB, synced at the end", BENCH_BYTES,
+		 "disk-unsynced", "redis", "keep", 1024),
+	KEEP_ROW("nats-disk-unsynced", "NATS JetStream: 1 KiB, synced at the end", BENCH_BYTES,
+		 "disk-unsynced", "nats", "keep", 1024),
 	{
 		.name = "raw-write-long",
 		.title = "sequential write, 20 GB or a minute",

@@ -49,10 +49,14 @@ TOOLS_SRCS += \
 # Drivers of leat's peers: leat-bench-<name> is made of tools/peer_<name>.c where the library it
 # drives is installed, and left out where it is not.
 PEERS += \
+	nats \
 	nng \
+	redis \
 	zeromq \
 	# end of PEERS
 
+nats_LIBS := $(shell $(PKG_CONFIG) --libs libnats 2>/dev/null)
 # Debian's nng comes without a .pc file.
 nng_LIBS := $(shell $(CC) -E -include nng/nng.h -x c /dev/null >/dev/null 2>&1 && echo -lnng)
+redis_LIBS := $(shell $(PKG_CONFIG) --libs hiredis 2>/dev/null)
 zeromq_LIBS := $(shell $(PKG_CONFIG) --libs libzmq 2>/dev/null)

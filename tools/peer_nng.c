@@ -56,10 +56,9 @@ static int nng_side_open(struct bench_side *side)
 	own->is_open = true;
 	nng_socket_set_int(own->socket, NNG_OPT_SENDBUF, BUFFERED);
 	nng_socket_set_int(own->socket, NNG_OPT_RECVBUF, BUFFERED);
-	/* In the background it dials until somebody listens. */
 	snprintf(address, sizeof(address), "ipc://%s/nng", side->team->env->dir);
 	error = side->me ? nng_listen(own->socket, address, NULL, 0)
-			 : nng_dial(own->socket, address, NULL, NNG_FLAG_NONBLOCK);
+			 : nng_dial(own->socket, address, NULL, 0);
 	return error ? fail(side, address, error) : 0;
 }
 

@@ -56,7 +56,6 @@ static void set(void *socket, int option, int value)
 	zmq_setsockopt(socket, option, &value, sizeof(value));
 }
 
-/* The second one binds; the first one's connect may come earlier, ZeroMQ tries until it works. */
 static int zeromq_open(struct bench_side *side)
 {
 	const struct kinds *kinds = side->pair->context;
