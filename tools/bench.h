@@ -153,6 +153,17 @@ int bench_socket_seqpacket_rate(struct bench_env *env, struct bench_result *resu
 int bench_socket_seqpacket_rate_many(struct bench_env *env, struct bench_result *result);
 int bench_store_disk_long(struct bench_env *env, struct bench_result *result);
 int bench_store_load(struct bench_env *env, struct bench_result *result);
+int bench_replay_raw_cold(struct bench_env *env, struct bench_result *result);
+int bench_replay_raw_warm(struct bench_env *env, struct bench_result *result);
+int bench_replay_cold(struct bench_env *env, struct bench_result *result);
+int bench_replay_warm(struct bench_env *env, struct bench_result *result);
+int bench_catchup(struct bench_env *env, struct bench_result *result);
+int bench_catchup_cost(struct bench_env *env, struct bench_result *result);
+int bench_restart(struct bench_env *env, struct bench_result *result);
+int bench_restart_exec(struct bench_env *env, struct bench_result *result);
+int bench_idle_wakes(struct bench_env *env, struct bench_result *result);
+int bench_idle_cpu(struct bench_env *env, struct bench_result *result);
+int bench_idle_memory(struct bench_env *env, struct bench_result *result);
 int bench_ack(struct bench_env *env, struct bench_result *result);
 
 /* Fills in env->disk_rate where it was not measured yet. */

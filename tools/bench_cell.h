@@ -8,8 +8,12 @@
 #ifndef TOOLS_BENCH_CELL_H
 #define TOOLS_BENCH_CELL_H
 
+#include <linux/futex.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum {
 	/* Two lines, because processors fetch lines in pairs. */
@@ -66,6 +70,12 @@ static inline void cell_pause(int n)
 		__asm__ __volatile__("yield");
 #endif
 	}
+}
+
+/* Sleeps or wakes on 32 bits: the lower half of a cell where the machine is little-endian. */
+static inline long cell_futex(uint64_t *word, int op, uint32_t value)
+{
+	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
 }
 
 /* Polls until the word is `value`; lends the processor away when that takes very long. */

@@ -91,25 +91,47 @@ static bool answers(const struct bench_env *env)
 	return true;
 }
 
-int bench_daemon_start(struct bench_env *env, struct bench_server **ret_daemon)
+int bench_daemon_launch(struct bench_env *env, bool keep, struct bench_server **ret_daemon)
 {
 	char program[PATH_LEN], runtime[PATH_LEN], data[PATH_LEN], log[PATH_LEN];
-	char *const argv[] = { program, "--runtime", runtime, "--data", data, NULL };
-	struct bench_server *daemon = NULL;
-	int rc;
+	char *const argv[] = { program,  "--runtime", runtime,
+			       "--data", data,        keep ? "--keep" : NULL,
+			       NULL };
 
 	find_daemon(program, sizeof(program));
 	snprintf(runtime, sizeof(runtime), "%s/run", env->dir);
 	snprintf(data, sizeof(data), "%s/data", env->dir);
 	snprintf(log, sizeof(log), "%s/leatd.log", env->dir);
 	snprintf(env->bus, sizeof(env->bus), "%.200s/run/bus.sock", env->dir);
-	rc = bench_server_start(env, argv, log, &daemon);
+	return bench_server_start(env, argv, log, ret_daemon);
+}
+
+int bench_daemon_await(struct bench_env *env, struct bench_server *daemon)
+{
+	return bench_server_await(env, daemon, answers);
+}
+
+int bench_daemon_start(struct bench_env *env, struct bench_server **ret_daemon)
+{
+	struct bench_server *daemon = NULL;
+	int rc = bench_daemon_launch(env, false, &daemon);
+
 	if (rc == 0)
-		rc = bench_server_await(env, daemon, answers);
+		rc = bench_daemon_await(env, daemon);
 	if (rc < 0) {
 		bench_server_stop(daemon);
 		return rc;
 	}
 	*ret_daemon = daemon;
 	return 0;
+}
+
+int bench_daemon_version(struct bench_env *env, struct bench_server **ret_server)
+{
+	char program[PATH_LEN], log[PATH_LEN];
+	char *const argv[] = { program, "--version", NULL };
+
+	find_daemon(program, sizeof(program));
+	snprintf(log, sizeof(log), "%s/version.log", env->dir);
+	return bench_server_start(env, argv, log, ret_server);
 }

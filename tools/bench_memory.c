@@ -4,11 +4,8 @@
  * is the simplest code that does the exchange at all, with nothing that a product would add.
  */
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "tools/bench_clock.h"
 #include "tools/bench_hist.h"
@@ -238,16 +235,10 @@ static int rate_consumer(struct bench_team *team, int me, const void *context)
 	return 0;
 }
 
-/* Futexes sleep on 32 bits: the lower half of a cell (the machine is little-endian). */
-static long futex(uint64_t *word, int op, uint32_t value)
-{
-	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
-}
-
 static void futex_put(struct bench_cell *cell, uint64_t value)
 {
 	cell_store(&cell->value, value);
-	futex(&cell->value, FUTEX_WAKE, 1);
+	cell_futex(&cell->value, FUTEX_WAKE, 1);
 }
 
 static uint64_t futex_get(struct bench_cell *cell, uint64_t seen)
@@ -255,7 +246,7 @@ static uint64_t futex_get(struct bench_cell *cell, uint64_t seen)
 	uint64_t value;
 
 	while ((value = cell_load(&cell->value)) == seen)
-		futex(&cell->value, FUTEX_WAIT, (uint32_t)seen);
+		cell_futex(&cell->value, FUTEX_WAIT, (uint32_t)seen);
 	return value;
 }
 

@@ -30,6 +30,25 @@ static int connect_bus(struct bench_env *env, struct leat_bus **ret_bus)
 	return rc;
 }
 
+void bench_stream_name(const char *what, char name[BENCH_STREAM_NAME_LEN])
+{
+	name_stream(name, what, getpid());
+}
+
+int bench_stream_exists(struct bench_env *env, const char *what)
+{
+	cleanup_with(tool_close_bus) struct leat_bus *bus = NULL;
+	cleanup_with(tool_free_info) struct leat_stream_info *info = NULL;
+	char name[BENCH_STREAM_NAME_LEN];
+	int rc = connect_bus(env, &bus);
+
+	if (rc < 0)
+		return rc;
+	name_stream(name, what, getpid());
+	rc = leat_stream_describe(bus, name, &info);
+	return rc == -ENOENT ? 0 : rc < 0 ? rc : 1;
+}
+
 void bench_stream_memory(struct leat_stream_options *options)
 {
 	leat_stream_options_init(options);
@@ -104,14 +123,21 @@ int bench_stream_publish_to(struct bench_link *link, const char *what)
 int bench_stream_subscribe_to(struct bench_link *link, const char *what, uint64_t spin_ns)
 {
 	struct leat_subscriber_options options;
+
+	leat_subscriber_options_init(&options);
+	options.start = LEAT_LATEST;
+	options.spin_ns = spin_ns;
+	return bench_stream_subscribe_as(link, what, &options);
+}
+
+int bench_stream_subscribe_as(struct bench_link *link, const char *what,
+			      const struct leat_subscriber_options *options)
+{
 	char name[BENCH_STREAM_NAME_LEN];
 	int rc;
 
 	name_stream(name, what, getppid());
-	leat_subscriber_options_init(&options);
-	options.start = LEAT_LATEST;
-	options.spin_ns = spin_ns;
-	rc = leat_subscriber_open(link->bus, name, &options, &link->subscriber);
+	rc = leat_subscriber_open(link->bus, name, options, &link->subscriber);
 	return rc < 0 ? bench_stream_fail(link, rc, "cannot open a subscriber") : 0;
 }
 

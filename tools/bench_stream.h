@@ -19,6 +19,10 @@ enum {
 
 /* Of a stream in memory that the bench likes. */
 void bench_stream_memory(struct leat_stream_options *options);
+/* The name on the bus of what this bench calls `what`; in the parent. */
+void bench_stream_name(const char *what, char name[BENCH_STREAM_NAME_LEN]);
+/* 1 when it is there, 0 when it is not. In the parent. */
+int bench_stream_exists(struct bench_env *env, const char *what);
 /* In the parent. Removes a stream of that name that an earlier run left, and makes it. */
 int bench_stream_create(struct bench_env *env, const char *what,
 			const struct leat_stream_options *options);
@@ -38,6 +42,8 @@ int bench_stream_connect(struct bench_link *link, struct bench_team *team, int m
 int bench_stream_publish_to(struct bench_link *link, const char *what);
 /* From the latest record on; polls for spin_ns before it sleeps (LEAT_FOREVER: never sleeps). */
 int bench_stream_subscribe_to(struct bench_link *link, const char *what, uint64_t spin_ns);
+int bench_stream_subscribe_as(struct bench_link *link, const char *what,
+			      const struct leat_subscriber_options *options);
 void bench_stream_close(struct bench_link *link);
 /* Says what failed, in the library's own words where it has some; returns `error`. */
 int bench_stream_fail(struct bench_link *link, int error, const char *what);

@@ -84,6 +84,28 @@
 		.args = { (sync), (ack), 64 }, .run = bench_ack,                                   \
 	}
 
+/* After a kill -9, with so many segments on disk: by hand and under a keeper. */
+#define RESTART_ROWS(segments, n, more)                                                            \
+	{                                                                                          \
+		.name = "restart-" segments,                                                       \
+		.title = "leat: kill -9 to serving, " segments " segments",                        \
+		.kind = BENCH_TIME,                                                                \
+		.extra = (more),                                                                   \
+		.series = "restart",                                                               \
+		.series_of = "by hand",                                                            \
+		.x = (n),                                                                          \
+		.floor = "exec",                                                                   \
+		.goal_absolute = 50e6,                                                             \
+		.args = { (n), 0 },                                                                \
+		.run = bench_restart,                                                              \
+	},                                                                                         \
+	{                                                                                          \
+		.name = "restart-keep-" segments,                                                  \
+		.title = "leat: the same, under --keep, " segments, .kind = BENCH_TIME,            \
+		.extra = (more), .series = "restart", .series_of = "--keep", .x = (n),             \
+		.floor = "exec", .goal_absolute = 50e6, .args = { (n), 1 }, .run = bench_restart,  \
+	}
+
 /* A peer that is measured here, and one that has a driver: the row of leat's to compare it with. */
 #define KERNEL_ROW(row, words, measure, leat, function)                                            \
 	{                                                                                          \
@@ -444,6 +466,37 @@ const struct bench_workload bench_table[] = {
 	ACK_64_ROW("none-", LEAT_SYNC_NONE, "written", LEAT_ACK_WRITTEN, 0, true),
 	ACK_64_ROW("none-", LEAT_SYNC_NONE, "durable", LEAT_ACK_DURABLE, 0, true),
 	{
+		.name = "raw-read-warm",
+		.title = "raw read of segments, warm: 64 B records",
+		.kind = BENCH_RATE,
+		.is_floor = true,
+		.needs_bus = true,
+		.run = bench_replay_raw_warm,
+	},
+	{
+		.name = "replay-warm",
+		.title = "leat: replay, from the page cache",
+		.kind = BENCH_RATE,
+		.floor = "raw-read-warm",
+		.goal_absolute = 8e6,
+		.run = bench_replay_warm,
+	},
+	{
+		.name = "catch-up",
+		.title = "leat: a late subscriber, beside 1 M/s",
+		.kind = BENCH_RATE,
+		.floor = "raw-read-warm",
+		.goal_absolute = 8e6,
+		.run = bench_catchup,
+	},
+	{
+		.name = "catch-up-cost",
+		.title = "leat: publishes it holds up, of a million",
+		.kind = BENCH_COUNT,
+		.goal_absolute = 50000,
+		.run = bench_catchup_cost,
+	},
+	{
 		.name = "kernel-entries",
 		.title = "leat: publishes that entered the kernel",
 		.kind = BENCH_COUNT,
@@ -500,6 +553,22 @@ const struct bench_workload bench_table[] = {
 	KEEP_ROW("nats-disk-unsynced", "NATS JetStream: 1 KiB, synced at the end", BENCH_BYTES,
 		 "disk-unsynced", "nats", "keep", 1024),
 	{
+		.name = "raw-read",
+		.title = "raw read of segments, cold",
+		.kind = BENCH_BYTES,
+		.is_floor = true,
+		.needs_bus = true,
+		.run = bench_replay_raw_cold,
+	},
+	{
+		.name = "replay-cold",
+		.title = "leat: replay of 1 KiB records, cold",
+		.kind = BENCH_BYTES,
+		.floor = "raw-read",
+		.goal_ratio = 0.9,
+		.run = bench_replay_cold,
+	},
+	{
 		.name = "raw-write-long",
 		.title = "sequential write, 20 GB or a minute",
 		.kind = BENCH_BYTES,
@@ -524,6 +593,38 @@ const struct bench_workload bench_table[] = {
 		.goal_absolute = 500e6,
 		.args = { LEAT_SYNC_ALWAYS },
 		.run = bench_store_disk,
+	},
+	{
+		.name = "exec",
+		.title = "starting a program that ends at once",
+		.kind = BENCH_TIME,
+		.is_floor = true,
+		.needs_bus = true,
+		.run = bench_restart_exec,
+	},
+	RESTART_ROWS("10", 10, false),
+	RESTART_ROWS("1k", 1000, true),
+	RESTART_ROWS("10k", 10000, true),
+	{
+		.name = "idle-wakes",
+		.title = "leat: times that anything of it wakes up",
+		.kind = BENCH_EVENTS,
+		.goal_absolute = 2,
+		.run = bench_idle_wakes,
+	},
+	{
+		.name = "idle-cpu",
+		.title = "leat: CPU of all of it with nothing to do",
+		.kind = BENCH_SHARE,
+		.goal_absolute = 0.05,
+		.run = bench_idle_cpu,
+	},
+	{
+		.name = "idle-memory",
+		.title = "leat: the daemon's memory beside rings",
+		.kind = BENCH_SIZE,
+		.goal_absolute = 12e6,
+		.run = bench_idle_memory,
 	},
 };
 

@@ -8,13 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tools/bench_clock.h"
@@ -126,11 +124,6 @@ static void await_sleepers(const struct tasks *tasks, struct wake_shared *shared
 
 /* ---- waking ---- */
 
-static long futex(uint64_t *word, int op, uint32_t value)
-{
-	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
-}
-
 static int wake(struct bench_link *link, const struct wake_setup *setup, uint64_t round)
 {
 	struct wake_shared *shared = link->team->shared;
@@ -146,7 +139,7 @@ static int wake(struct bench_link *link, const struct wake_setup *setup, uint64_
 	shared->word = word;
 	cell_store(&shared->futex.value, round);
 	if (setup->how == WAKE_FUTEX)
-		futex(&shared->futex.value, FUTEX_WAKE, INT_MAX);
+		cell_futex(&shared->futex.value, FUTEX_WAKE, INT_MAX);
 	else if (write(setup->event_fd, &one, sizeof(one)) < 0)
 		rc = bench_team_fail(link->team, link->me, -errno, "cannot write to an eventfd");
 	return rc;
@@ -218,7 +211,7 @@ static int sleep_on_futex(struct sleeper *sleeper, uint64_t seen, struct wake_wo
 	struct wake_shared *shared = sleeper->link.team->shared;
 
 	while (cell_load(&shared->futex.value) == seen)
-		futex(&shared->futex.value, FUTEX_WAIT, (uint32_t)seen);
+		cell_futex(&shared->futex.value, FUTEX_WAIT, (uint32_t)seen);
 	*ret_word = shared->word;
 	return 0;
 }

@@ -2,10 +2,12 @@
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
 	tools/bench_ack.c \
+	tools/bench_catchup.c \
 	tools/bench_clock.c \
 	tools/bench_daemon.c \
 	tools/bench_disk.c \
 	tools/bench_hist.c \
+	tools/bench_idle.c \
 	tools/bench_kernel.c \
 	tools/bench_leat.c \
 	tools/bench_load.c \
@@ -16,7 +18,9 @@ TOOLS_SRCS += \
 	tools/bench_proc.c \
 	tools/bench_publish.c \
 	tools/bench_rate.c \
+	tools/bench_replay.c \
 	tools/bench_report.c \
+	tools/bench_restart.c \
 	tools/bench_ring.c \
 	tools/bench_server.c \
 	tools/bench_socket.c \

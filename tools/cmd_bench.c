@@ -15,6 +15,7 @@
 #include "tools/bench_clock.h"
 #include "tools/bench_daemon.h"
 #include "tools/bench_machine.h"
+#include "tools/bench_replay.h"
 #include "tools/bench_report.h"
 #include "tools/tool.h"
 
@@ -316,6 +317,8 @@ static int measure(struct bench_env *env, const struct arguments *arguments,
 	status = provide_bus(env, arguments, all, &daemon);
 	run_status = run_all(env, all);
 	end_progress();
+	if (env->bus[0] && !env->private_bus)
+		bench_replay_forget(env);
 	bench_server_stop(daemon);
 	bench_daemon_remove_dir(env);
 	return status == TOOL_OK ? run_status : status;
