@@ -371,7 +371,7 @@ static int server_open_loop(struct server *server)
 		r = server_open_own(server, &server->worked, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 				    server_worked_ready);
 	for (int i = 0; r == 0 && i < SERVER_N_WORKERS; i++)
-		r = worker_new(server->worked.source.fd, &server->workers[i]);
+		r = worker_new(server->worked.source.fd, 1, &server->workers[i]);
 	return r;
 }
 

@@ -10,7 +10,8 @@ struct worker_queue {
 };
 
 struct worker {
-	pthread_t thread;
+	pthread_t threads[WORKER_THREADS_MAX];
+	unsigned int n_threads;
 	pthread_mutex_t lock;
 	pthread_cond_t wanted; /* there is work, or quit */
 	pthread_cond_t ended;  /* a job has run */
@@ -71,10 +72,10 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-int worker_new(int notify_fd, struct worker **ret_worker)
+int worker_new(int notify_fd, unsigned int n_threads, struct worker **ret_worker)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	int r;
+	int r = 0;
 
 	if (!worker)
 		return -ENOMEM;
@@ -82,8 +83,12 @@ int worker_new(int notify_fd, struct worker **ret_worker)
 	pthread_mutex_init(&worker->lock, NULL);
 	pthread_cond_init(&worker->wanted, NULL);
 	pthread_cond_init(&worker->ended, NULL);
-	r = pthread_create(&worker->thread, NULL, worker_main, worker);
-	if (r != 0) {
+	while (r == 0 && worker->n_threads < n_threads && worker->n_threads < WORKER_THREADS_MAX) {
+		r = pthread_create(&worker->threads[worker->n_threads], NULL, worker_main, worker);
+		worker->n_threads += r == 0;
+	}
+	/* Fewer than were asked for do the same, more slowly. */
+	if (worker->n_threads == 0) {
 		free(worker);
 		return -r;
 	}
@@ -97,6 +102,25 @@ void worker_submit(struct worker *worker, struct worker_job *job)
 	pthread_mutex_lock(&worker->lock);
 	worker_push(&worker->todo, job);
 	pthread_cond_signal(&worker->wanted);
+	pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_hurry(struct worker *worker, struct worker_job *job)
+{
+	struct worker_queue rest = { 0 };
+	struct worker_job *other;
+	bool found = false;
+
+	pthread_mutex_lock(&worker->lock);
+	while ((other = worker_pop(&worker->todo))) {
+		found |= other == job;
+		if (other != job)
+			worker_push(&rest, other);
+	}
+	if (found)
+		worker_push(&worker->todo, job);
+	while ((other = worker_pop(&rest)))
+		worker_push(&worker->todo, other);
 	pthread_mutex_unlock(&worker->lock);
 }
 
@@ -135,9 +159,10 @@ struct worker *worker_free(struct worker *worker)
 	}
 	pthread_mutex_lock(&worker->lock);
 	worker->quit = true;
-	pthread_cond_signal(&worker->wanted);
+	pthread_cond_broadcast(&worker->wanted);
 	pthread_mutex_unlock(&worker->lock);
-	pthread_join(worker->thread, NULL);
+	for (unsigned int i = 0; i < worker->n_threads; i++)
+		pthread_join(worker->threads[i], NULL);
 	pthread_cond_destroy(&worker->wanted);
 	pthread_cond_destroy(&worker->ended);
 	pthread_mutex_destroy(&worker->lock);

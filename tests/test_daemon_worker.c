@@ -2,10 +2,12 @@
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "shm/atomic.h"
 
 struct job {
 	struct worker_job job;
@@ -37,7 +39,7 @@ static void done(struct worker_job *worker_job)
 static void setup(void)
 {
 	event_fd = eventfd(0, EFD_NONBLOCK);
-	ck_assert_int_eq(worker_new(event_fd, &worker), 0);
+	ck_assert_int_eq(worker_new(event_fd, 1, &worker), 0);
 }
 
 START_TEST(jobs_run_elsewhere_in_order_and_end_here)
@@ -74,6 +76,73 @@ START_TEST(the_end_waits_for_what_was_submitted)
 }
 END_TEST
 
+static _Atomic uint32_t n_waiting, go;
+
+static void run_until_told(struct worker_job *worker_job)
+{
+	fetch_add_relaxed(&n_waiting, 1);
+	while (!load_relaxed(&go))
+		sched_yield();
+	run(worker_job);
+}
+
+static void run_to_the_end(struct worker *w)
+{
+	struct pollfd p = { .fd = event_fd, .events = POLLIN };
+	uint64_t ignored;
+
+	while (worker_pending(w) > 0) {
+		ck_assert_int_eq(poll(&p, 1, 5000), 1);
+		ck_assert_int_eq(read(event_fd, &ignored, sizeof(ignored)), sizeof(ignored));
+		worker_reap(w);
+	}
+}
+
+START_TEST(several_threads_run_jobs_at_once)
+{
+	struct worker *several;
+	struct job jobs[4];
+
+	ck_assert_int_eq(worker_new(event_fd, 3, &several), 0);
+	for (int i = 0; i < 4; i++) {
+		jobs[i] = (struct job){ .job = { .run = run_until_told, .done = done },
+					.number = i };
+		worker_submit(several, &jobs[i].job);
+	}
+	while (load_relaxed(&n_waiting) < 3)
+		sched_yield();
+	store_relaxed(&go, 1);
+	run_to_the_end(several);
+	ck_assert_int_eq(n_done, 4);
+	ck_assert_uint_eq(load_relaxed(&n_waiting), 4);
+	worker_free(several);
+	worker_free(worker);
+}
+END_TEST
+
+START_TEST(who_is_in_a_hurry_comes_next_and_the_others_keep_their_order)
+{
+	static const int want[] = { 0, 6, 1, 2, 3, 4, 5, 7 };
+	struct job jobs[8];
+
+	for (int i = 0; i < 8; i++) {
+		jobs[i] = (struct job){ .job = { .run = i ? run : run_until_told, .done = done },
+					.number = i };
+		worker_submit(worker, &jobs[i].job);
+	}
+	while (load_relaxed(&n_waiting) < 1)
+		sched_yield();
+	worker_hurry(worker, &jobs[6].job);
+	worker_hurry(worker, &jobs[0].job);
+	store_relaxed(&go, 1);
+	run_to_the_end(worker);
+	ck_assert_mem_eq(order, want, sizeof(want));
+	worker_hurry(worker, &jobs[3].job);
+	ck_assert_uint_eq(worker_reap(worker), 0);
+	worker_free(worker);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("worker");
@@ -84,6 +153,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, jobs_run_elsewhere_in_order_and_end_here);
 	tcase_add_test(tc, the_end_waits_for_what_was_submitted);
+	tcase_add_test(tc, several_threads_run_jobs_at_once);
+	tcase_add_test(tc, who_is_in_a_hurry_comes_next_and_the_others_keep_their_order);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);
