@@ -9,6 +9,7 @@
 #include "daemon/attach.h"
 #include "daemon/checkpoint.h"
 #include "daemon/log.h"
+#include "daemon/restore.h"
 #include "daemon/stats.h"
 #include "daemon/stream.h"
 
@@ -18,21 +19,23 @@ static int dispatch_hello(struct session *session, const json_t *request,
 static const struct {
 	const char *op;
 	dispatch_fn fn;
+	enum restore_need need;
 } dispatch_ops[] = {
-	{ "hello", dispatch_hello },
-	{ "create", stream_op_create },
-	{ "remove", stream_op_remove },
-	{ "set", alter_op_set },
-	{ "list", stats_op_list },
-	{ "describe", stats_op_describe },
-	{ "stat", stats_op_stat },
-	{ "attach", attach_op_attach },
-	{ "detach", attach_op_detach },
-	{ "segments", attach_op_segments },
-	{ "sync", attach_op_sync },
-	{ "checkpoint", checkpoint_op_set },
-	{ "checkpoint-get", checkpoint_op_get },
-	{ "checkpoint-remove", checkpoint_op_remove },
+	{ "hello", dispatch_hello, RESTORE_NOTHING },
+	/* Whether there is memory for it is known when all rings are back. */
+	{ "create", stream_op_create, RESTORE_STREAMS },
+	{ "remove", stream_op_remove, RESTORE_STREAM },
+	{ "set", alter_op_set, RESTORE_STREAM },
+	{ "list", stats_op_list, RESTORE_STREAMS },
+	{ "describe", stats_op_describe, RESTORE_STREAM },
+	{ "stat", stats_op_stat, RESTORE_STREAM },
+	{ "attach", attach_op_attach, RESTORE_RING },
+	{ "detach", attach_op_detach, RESTORE_RING },
+	{ "segments", attach_op_segments, RESTORE_SHARD },
+	{ "sync", attach_op_sync, RESTORE_SHARD },
+	{ "checkpoint", checkpoint_op_set, RESTORE_NOTHING },
+	{ "checkpoint-get", checkpoint_op_get, RESTORE_NOTHING },
+	{ "checkpoint-remove", checkpoint_op_remove, RESTORE_NOTHING },
 };
 
 /* ---- replies ---- */
@@ -202,7 +205,9 @@ int dispatch_get_stream(struct session *session, const json_t *request, unsigned
 		return dispatch_fail(reply, -EINVAL, "'%.220s' is no name of a stream: " NAMES_RULE,
 				     name);
 	stream = registry_find(&session->server->registry, name);
-	if (!stream || registry_state_of(stream) != REGISTRY_LIVE)
+	/* What it needs of one that is being restored is back: restore_delays(). */
+	if (!stream || (registry_state_of(stream) != REGISTRY_LIVE &&
+			registry_state_of(stream) != REGISTRY_RESTORING))
 		return dispatch_no_stream(reply, &session->server->registry, name);
 	options = registry_options(stream);
 	if (rights && !(permission_rights(&session->subject, &options->access) & rights))
@@ -225,7 +230,7 @@ int dispatch_get_shard(const json_t *request, struct registry_stream *stream, ui
 	if (shard >= stream->n_shards)
 		return dispatch_fail(reply, -ENOENT, "stream '%s' has shards 0 to %u, not %" PRIu64,
 				     stream->name, stream->n_shards - 1, shard);
-	if (!stream->shards[shard].shard)
+	if (!stream->shards[shard].shard || stream->shards[shard].error < 0)
 		return dispatch_fail(reply, -EIO, "stream '%s' shard %u could not be restored: %s",
 				     stream->name, (unsigned int)shard,
 				     stream->shards[shard].detail ? stream->shards[shard].detail
@@ -270,6 +275,8 @@ static int dispatch_call(struct session *session, const json_t *request,
 			continue;
 		if (!session->hello && dispatch_ops[i].fn != dispatch_hello)
 			return dispatch_fail(reply, -EPROTO, "the first request must be hello");
+		if (restore_delays(session, request, dispatch_ops[i].need))
+			return DISPATCH_E_LATER;
 		return dispatch_ops[i].fn(session, request, reply);
 	}
 	return dispatch_fail(reply, -EOPNOTSUPP, "this daemon knows no request '%.64s'", op);
@@ -294,6 +301,20 @@ void dispatch_request(struct session *session, const void *packet, size_t len)
 	if (r == DISPATCH_E_LATER)
 		return;
 	dispatch_answer(session, r, &reply);
+}
+
+void dispatch_again(struct session *session, const json_t *request)
+{
+	struct dispatch_reply reply = { 0 };
+	bool closed = session->closed;
+	int r;
+
+	session_end_job(session);
+	if (closed)
+		return;
+	r = dispatch_call(session, request, &reply);
+	if (r != DISPATCH_E_LATER)
+		dispatch_answer(session, r, &reply);
 }
 
 void dispatch_refuse(struct session *session, int error)

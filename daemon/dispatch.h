@@ -42,6 +42,8 @@ void dispatch_request(struct session *session, const void *packet, size_t len);
 /* Answers a packet that could not be taken: -EMSGSIZE, -EBADMSG (it carried fds). */
 void dispatch_refuse(struct session *session, int error);
 
+/* A request that had to wait is handled now. The session may be gone afterwards. */
+void dispatch_again(struct session *session, const json_t *request);
 /* The session waits for the job: its operation returns DISPATCH_E_LATER. */
 void dispatch_begin(struct dispatch_job *job, struct session *session);
 /* Answers with job->result and job->reply. The caller frees the job. */

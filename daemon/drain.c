@@ -285,11 +285,11 @@ int drain_add(struct drain *drain, struct shard *shard)
 {
 	int r = drain_watch(drain, shard->kick_fd);
 
+	pthread_mutex_lock(&shard->lock);
+	shard->life = r < 0 ? SHARD_BROKEN : SHARD_RUNNING;
+	pthread_mutex_unlock(&shard->lock);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&shard->lock);
-	shard->life = SHARD_RUNNING;
-	pthread_mutex_unlock(&shard->lock);
 	drain_says_left(drain);
 	pthread_mutex_lock(&drain->lock);
 	cds_list_add_tail_rcu(&shard->drain_node, &drain->shards);

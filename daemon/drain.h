@@ -27,7 +27,7 @@ int drain_start(const struct drain_options *options, struct drain **ret_drain);
 struct drain *drain_stop(struct drain *drain);
 /*
  * Any thread: the drain begins to serve the shard that was made for it (shard_options.drain) and
- * started. 0 or negative errno; then only shard_free() is left.
+ * started. 0 or negative errno; then it counts as stopped.
  */
 __attribute__((warn_unused_result)) int drain_add(struct drain *drain, struct shard *shard);
 /* Control thread: after shard_stopped(); waits for an RCU grace period. Then shard_free(). */

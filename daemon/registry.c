@@ -92,6 +92,11 @@ void registry_print_names(const struct registry *registry, char *text, size_t le
 		snprintf(text, len, "; there is none yet: `leat stream create` makes one");
 }
 
+void registry_set_restoring(struct registry_stream *stream)
+{
+	store_relaxed(&stream->state, REGISTRY_RESTORING);
+}
+
 void registry_set_live(struct registry *registry, struct registry_stream *stream)
 {
 	store_relaxed(&stream->state, REGISTRY_LIVE);

@@ -14,6 +14,7 @@
 #include "shm/atomic.h"
 
 struct drain;
+struct restore_shard;
 struct retention;
 struct shard;
 struct worker_job;
@@ -23,9 +24,10 @@ enum {
 };
 
 enum registry_state {
-	REGISTRY_MAKING,   /* the name is taken; nobody else sees it */
-	REGISTRY_LIVE,     /* in the list that readers walk */
-	REGISTRY_REMOVING, /* the name is taken; readers that came before may still see it */
+	REGISTRY_MAKING,    /* the name is taken; nobody else sees it */
+	REGISTRY_RESTORING, /* served as far as its shards are back; not in the list yet */
+	REGISTRY_LIVE,      /* in the list that readers walk */
+	REGISTRY_REMOVING,  /* the name is taken; readers that came before may still see it */
 };
 
 /* Replaced as a whole when something is set. */
@@ -45,9 +47,10 @@ struct registry_checkpoint {
 
 /* Written before the stream is live, and after no reader can see it. */
 struct registry_shard {
-	struct shard *shard; /* NULL: it could not be restored; error and detail say why */
-	struct drain *drain;
-	int error;
+	struct shard *shard;             /* NULL: not made yet, or it could not be */
+	struct drain *drain;             /* that serves it, or NULL */
+	struct restore_shard *restoring; /* until it is back */
+	int error;                       /* why it could not be restored, with a sentence */
 	char *detail;
 };
 
@@ -59,6 +62,7 @@ struct registry_stream {
 	char name[NAMES_STREAM_MAX + 1];
 	uint8_t uuid[16];
 	uint32_t n_shards;
+	uint32_t n_restoring;               /* shards that are not back yet; control thread */
 	struct registry_settings *settings; /* RCU */
 	struct registry_shard *shards;
 	struct shard_quota quota;         /* its limit follows the settings */
@@ -90,6 +94,7 @@ int registry_define(struct registry *registry, struct registry_stream *stream,
 /* The names of the streams there are, for an error message: "; there are: a, b", cut where there
  * are many. Any thread that is registered with RCU. */
 void registry_print_names(const struct registry *registry, char *text, size_t len);
+void registry_set_restoring(struct registry_stream *stream);
 void registry_set_live(struct registry *registry, struct registry_stream *stream);
 /* New readers do not see it any more; those that do may use its shards for a grace period. */
 void registry_set_removing(struct registry *registry, struct registry_stream *stream);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "daemon/directory.h"
+#include "daemon/dispatch.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/registry.h"
@@ -14,64 +15,202 @@
 
 /* What is to be deleted once the walk over the catalogue is over. */
 struct restore_leftover {
+	struct worker_job job;
 	struct cds_list_head node;
+	struct server *server;
 	struct catalogue_stream row;
 };
 
-struct restore {
+/* A shard on its way back. The pool's while a job of it is under way, else the control thread's. */
+struct restore_shard {
+	struct worker_job job;
+	struct cds_list_head node; /* of todo, before it is submitted */
 	struct server *server;
+	struct registry_stream *stream;
+	uint32_t number;
+	struct region_fds *survivors;
+	size_t n_survivors;
+	struct shard *shard;
+	int result;
+	char *detail;
+};
+
+/* A request that waits for what is not back yet. */
+struct restore_request {
+	struct cds_list_head node;
+	struct session *session;
+	json_t *request;
+	enum restore_need need;
+};
+
+struct restore {
+	struct worker *pool;
+	struct cds_list_head todo;
+	struct cds_list_head requests;
 	struct cds_list_head leftovers;
+	uint64_t began_ns;
+	unsigned int n_left; /* shards */
 	unsigned int n_streams, n_shards, n_failed, n_publishers;
 };
 
+/* ---- publishers' slots ---- */
+
 /* A publisher that the last daemon knew: watched if it lives, else its slot is given up. */
-static void restore_slot(struct restore *restore, struct registry_stream *stream, uint32_t shard,
+static void restore_slot(struct server *server, struct registry_stream *stream, uint32_t shard,
 			 const struct layout_owner *owner, uint32_t slot)
 {
 	struct process_slot held = {
 		.stream = stream, .shard = shard, .slot = slot, .publisher = owner->publisher
 	};
 	struct process *process;
-	int r = process_get(restore->server, -1, (pid_t)owner->pid, owner->start_time, &process);
+	int r = process_get(server, -1, (pid_t)owner->pid, owner->start_time, &process);
 
 	if (r == 0) {
 		r = process_hold(process, &held);
 		process_put(process);
 	}
 	if (r == 0)
-		restore->n_publishers++;
+		server->restore->n_publishers++;
 	else
 		shard_slot_gone(stream->shards[shard].shard, slot);
 }
 
-static void restore_slots(struct restore *restore, struct registry_stream *stream, uint32_t shard)
+static void restore_slots(struct server *server, struct registry_stream *stream, uint32_t shard)
 {
 	static struct layout_owner owners[LAYOUT_PUBLISHER_SLOTS];
 	static uint32_t slots[LAYOUT_PUBLISHER_SLOTS];
 	size_t n = shard_slots(stream->shards[shard].shard, owners, slots, ARRAY_LEN(slots));
 
 	for (size_t i = 0; i < n; i++)
-		restore_slot(restore, stream, shard, &owners[i], slots[i]);
+		restore_slot(server, stream, shard, &owners[i], slots[i]);
 }
 
-static void restore_shard(struct restore *restore, struct registry_stream *stream, uint32_t shard)
-{
-	struct registry_shard *rs = &stream->shards[shard];
-	char detail[OPTIONS_DETAIL_LEN] = "";
-	int r = stream_make_shard(restore->server, stream, shard, -1, detail, sizeof(detail));
+/* ---- a shard ---- */
 
-	restore->n_shards++;
-	if (r == 0) {
-		restore_slots(restore, stream, shard);
+static bool restore_lacks(struct server *server, const json_t *request, enum restore_need need);
+
+/* Who waited for this goes on. */
+static void restore_wake(struct server *server)
+{
+	struct restore_request *r, *next;
+
+	cds_list_for_each_entry_safe(r, next, &server->restore->requests, node) {
+		if (restore_lacks(server, r->request, r->need))
+			continue;
+		cds_list_del(&r->node);
+		dispatch_again(r->session, r->request);
+		json_decref(r->request);
+		free(r);
+	}
+}
+
+/* The others are served all the same; who asks for this one is told why not. */
+static void restore_fail(struct restore_shard *s)
+{
+	struct registry_shard *rs = &s->stream->shards[s->number];
+
+	s->server->restore->n_failed++;
+	rs->error = s->result;
+	rs->detail = take_ptr(s->detail);
+	log_error("Stream %s shard %u cannot be restored: %s", s->stream->name, s->number,
+		  rs->detail ? rs->detail : strerror(-s->result));
+}
+
+static void restore_shard_over(struct restore_shard *s)
+{
+	struct server *server = s->server;
+	struct registry_stream *stream = s->stream;
+
+	if (s->result < 0)
+		restore_fail(s);
+	stream->shards[s->number].restoring = NULL;
+	free(s->survivors);
+	free(s->detail);
+	free(s);
+	if (--stream->n_restoring == 0) {
+		stream_set_live(server, stream);
+		server->restore->n_streams++;
+	}
+	server->restore->n_left--;
+	restore_wake(server);
+}
+
+static void restore_say(struct restore_shard *s, int r, const char *detail)
+{
+	s->result = r;
+	if (r < 0)
+		s->detail = strdup(detail[0] ? detail : strerror(-r));
+}
+
+static void restore_segments(struct worker_job *job)
+{
+	struct restore_shard *s = (struct restore_shard *)job;
+	char detail[OPTIONS_DETAIL_LEN] = "";
+
+	restore_say(s, stream_start_shard(s->shard, detail, sizeof(detail)), detail);
+}
+
+static void restore_have_segments(struct worker_job *job)
+{
+	struct restore_shard *s = (struct restore_shard *)job;
+
+	if (s->result == 0)
+		s->stream->shards[s->number].drain = shard_drain(s->shard);
+	restore_shard_over(s);
+}
+
+static void restore_ring(struct worker_job *job)
+{
+	struct restore_shard *s = (struct restore_shard *)job;
+	struct stream_shard what = {
+		.stream = s->stream,
+		.number = s->number,
+		.node = -1,
+		.survivors = s->survivors,
+		.n_survivors = s->n_survivors,
+	};
+	char detail[OPTIONS_DETAIL_LEN] = "";
+
+	restore_say(s, stream_make_shard(s->server, &what, detail, sizeof(detail), &s->shard),
+		    detail);
+}
+
+static void restore_have_ring(struct worker_job *job)
+{
+	struct restore_shard *s = (struct restore_shard *)job;
+
+	if (s->result < 0) {
+		restore_shard_over(s);
 		return;
 	}
-	/* The others are served all the same; who asks for this one is told why not. */
-	restore->n_failed++;
-	rs->error = r;
-	rs->detail = strdup(detail[0] ? detail : strerror(-r));
-	log_error("Stream %s shard %u cannot be restored: %s", stream->name, shard,
-		  detail[0] ? detail : strerror(-r));
+	s->stream->shards[s->number].shard = s->shard;
+	restore_slots(s->server, s->stream, s->number);
+	s->job = (struct worker_job){ .run = restore_segments, .done = restore_have_segments };
+	worker_submit(s->server->restore->pool, &s->job);
+	restore_wake(s->server);
 }
+
+static int restore_plan_shard(struct server *server, struct registry_stream *stream,
+			      uint32_t number)
+{
+	struct restore_shard *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->job = (struct worker_job){ .run = restore_ring, .done = restore_have_ring };
+	s->server = server;
+	s->stream = stream;
+	s->number = number;
+	s->n_survivors = notify_take_rings(server->notify, stream->uuid, number, &s->survivors);
+	cds_list_add_tail(&s->node, &server->restore->todo);
+	stream->shards[number].restoring = s;
+	stream->n_restoring++;
+	server->restore->n_shards++;
+	server->restore->n_left++;
+	return 0;
+}
+
+/* ---- what the catalogue says ---- */
 
 static int restore_checkpoint(void *ctx, const char *name, uint32_t shard, uint64_t pos)
 {
@@ -88,9 +227,8 @@ static int restore_checkpoint(void *ctx, const char *name, uint32_t shard, uint6
 	return 0;
 }
 
-static int restore_live(struct restore *restore, const struct catalogue_stream *row)
+static int restore_live(struct server *server, const struct catalogue_stream *row)
 {
-	struct server *server = restore->server;
 	struct registry_stream *stream = registry_add(&server->registry, row->name);
 	struct options options = row->options;
 	int r;
@@ -101,6 +239,7 @@ static int restore_live(struct restore *restore, const struct catalogue_stream *
 	r = registry_define(&server->registry, stream, row->uuid, &options);
 	if (r < 0)
 		return r;
+	registry_set_restoring(stream);
 	stream->id = row->id;
 	r = catalogue_each_checkpoint(server->catalogue, row->id, restore_checkpoint, stream);
 	if (r < 0)
@@ -112,65 +251,189 @@ static int restore_live(struct restore *restore, const struct catalogue_stream *
 			"When segments of stream %s were closed cannot be read: %s; they count as "
 			"new",
 			row->name, strerror(-r));
-	for (uint32_t i = 0; i < stream->n_shards; i++)
-		restore_shard(restore, stream, i);
-	registry_set_live(&server->registry, stream);
-	restore->n_streams++;
-	return 0;
+	r = 0;
+	for (uint32_t i = 0; r == 0 && i < stream->n_shards; i++)
+		r = restore_plan_shard(server, stream, i);
+	return r;
 }
 
 static int restore_stream(void *ctx, const struct catalogue_stream *row)
 {
-	struct restore *restore = ctx;
+	struct server *server = ctx;
 	struct restore_leftover *leftover;
 
 	if (row->state == CATALOGUE_LIVE)
-		return restore_live(restore, row);
+		return restore_live(server, row);
 	leftover = calloc(1, sizeof(*leftover));
 	if (!leftover)
 		return -ENOMEM;
+	leftover->server = server;
 	leftover->row = *row;
-	cds_list_add_tail(&leftover->node, &restore->leftovers);
+	cds_list_add_tail(&leftover->node, &server->restore->leftovers);
 	return 0;
 }
 
 /* Streams whose creation or removal was cut off: nobody was told that they exist, or do not. */
-static void restore_clean(struct restore *restore)
+static void restore_clean(struct worker_job *job)
 {
-	struct restore_leftover *leftover, *next;
+	struct restore_leftover *leftover = (struct restore_leftover *)job;
+	struct server *server = leftover->server;
 	char base[PATH_MAX];
+	int r;
 
-	snprintf(base, sizeof(base), "%s/streams", restore->server->config->data);
-	cds_list_for_each_entry_safe(leftover, next, &restore->leftovers, node) {
-		int r = directory_remove(base, leftover->row.name);
+	snprintf(base, sizeof(base), "%s/streams", server->config->data);
+	r = directory_remove(base, leftover->row.name);
+	if (r == 0)
+		r = catalogue_remove_stream(server->catalogue, leftover->row.id);
+	if (r < 0)
+		log_error("What is left of stream %s cannot be removed: %s", leftover->row.name,
+			  strerror(-r));
+	else
+		log_notice("Stream %s had been left half-%s; it was cleaned away",
+			   leftover->row.name,
+			   leftover->row.state == CATALOGUE_MAKING ? "made" : "removed");
+}
 
-		if (r == 0)
-			r = catalogue_remove_stream(restore->server->catalogue, leftover->row.id);
-		if (r < 0)
-			log_error("What is left of stream %s cannot be removed: %s",
-				  leftover->row.name, strerror(-r));
-		else
-			log_notice("Stream %s had been left half-%s; it was cleaned away",
-				   leftover->row.name,
-				   leftover->row.state == CATALOGUE_MAKING ? "made" : "removed");
-		free(leftover);
+static void restore_cleaned(struct worker_job *job)
+{
+	free(job);
+}
+
+/* ---- beginning and end ---- */
+
+static void restore_end(struct server *server)
+{
+	struct restore *restore = server->restore;
+
+	worker_free(restore->pool);
+	free(restore);
+	server->restore = NULL;
+}
+
+/* Nothing was begun: there is nothing to wait for. */
+static void restore_give_up(struct server *server)
+{
+	struct restore_shard *s, *next;
+
+	cds_list_for_each_entry_safe(s, next, &server->restore->todo, node) {
+		s->result = -ECANCELED;
+		restore_shard_over(s);
 	}
 }
 
-int restore_streams(struct server *server)
+int restore_begin(struct server *server)
 {
-	struct restore restore = { .server = server };
+	struct restore *restore = calloc(1, sizeof(*restore));
+	struct restore_leftover *leftover, *next_leftover;
+	struct restore_shard *s, *next;
 	int r;
 
-	CDS_INIT_LIST_HEAD(&restore.leftovers);
-	r = catalogue_each_stream(server->catalogue, restore_stream, &restore);
-	restore_clean(&restore);
-	if (r < 0)
+	if (!restore)
+		return -ENOMEM;
+	server->restore = restore;
+	restore->began_ns = clock_now_ns(CLOCK_MONOTONIC);
+	CDS_INIT_LIST_HEAD(&restore->todo);
+	CDS_INIT_LIST_HEAD(&restore->requests);
+	CDS_INIT_LIST_HEAD(&restore->leftovers);
+	r = catalogue_each_stream(server->catalogue, restore_stream, server);
+	cds_list_for_each_entry_safe(leftover, next_leftover, &restore->leftovers, node) {
+		leftover->job =
+			(struct worker_job){ .run = restore_clean, .done = restore_cleaned };
+		server_submit(server, SERVER_WORKER_CATALOGUE, &leftover->job);
+	}
+	if (r == 0 && restore->n_shards > 0)
+		r = worker_new(server->worked.source.fd, restore->n_shards, &restore->pool);
+	if (r < 0) {
+		restore_give_up(server);
+		restore_end(server);
 		return r;
-	if (restore.n_streams > 0)
-		log_info("Streams are back: %u, with %u shards, of which %u failed; publishers "
-			 "that live on: %u",
-			 restore.n_streams, restore.n_shards, restore.n_failed,
-			 restore.n_publishers);
+	}
+	cds_list_for_each_entry_safe(s, next, &restore->todo, node)
+		worker_submit(restore->pool, &s->job);
+	if (restore->n_shards == 0)
+		restore_end(server);
 	return 0;
+}
+
+void restore_let_go(struct server *server)
+{
+	size_t n_dropped = notify_drop_rest(server->notify);
+
+	if (n_dropped > 0)
+		log_notice("%zu fds that were kept are of no use any more; they were let go",
+			   n_dropped);
+}
+
+void restore_reap(struct server *server)
+{
+	struct restore *restore = server->restore;
+
+	if (!restore)
+		return;
+	worker_reap(restore->pool);
+	if (restore->n_left > 0)
+		return;
+	log_info("Streams are back: %u, with %u shards, of which %u failed, after %u ms; "
+		 "publishers that live on: %u",
+		 restore->n_streams, restore->n_shards, restore->n_failed,
+		 (unsigned int)((clock_now_ns(CLOCK_MONOTONIC) - restore->began_ns) / NS_PER_MS),
+		 restore->n_publishers);
+	restore_let_go(server);
+	restore_end(server);
+}
+
+/* ---- requests meanwhile ---- */
+
+static void restore_hurry(struct server *server, const struct registry_shard *rs)
+{
+	if (rs->restoring)
+		worker_hurry(server->restore->pool, &rs->restoring->job);
+}
+
+/* Is what it needs not back yet? Then that comes next. */
+static bool restore_lacks(struct server *server, const json_t *request, enum restore_need need)
+{
+	const char *name = json_string_value(json_object_get(request, "stream"));
+	const json_t *number = json_object_get(request, "shard");
+	const struct registry_stream *stream;
+	const struct registry_shard *rs;
+
+	if (need == RESTORE_STREAMS || (need == RESTORE_STREAM && !name))
+		return server->restore->n_left > 0;
+	stream = name ? registry_find(&server->registry, name) : NULL;
+	if (!stream || registry_state_of(stream) != REGISTRY_RESTORING)
+		return false;
+	if (need == RESTORE_STREAM) {
+		for (uint32_t i = stream->n_shards; i-- > 0;)
+			restore_hurry(server, &stream->shards[i]);
+		return true;
+	}
+	/* A request that names none makes no sense, and is told so. */
+	if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+	    json_integer_value(number) >= stream->n_shards)
+		return false;
+	rs = &stream->shards[json_integer_value(number)];
+	if (!rs->restoring || (need == RESTORE_RING && rs->shard))
+		return false;
+	restore_hurry(server, rs);
+	return true;
+}
+
+bool restore_delays(struct session *session, const json_t *request, enum restore_need need)
+{
+	struct server *server = session->server;
+	struct restore_request *r;
+
+	if (restore_is_over(server) || need == RESTORE_NOTHING ||
+	    !restore_lacks(server, request, need))
+		return false;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return false;
+	r->session = session;
+	r->request = json_incref((json_t *)request);
+	r->need = need;
+	cds_list_add_tail(&r->node, &server->restore->requests);
+	session_begin_job(session);
+	return true;
 }

@@ -286,6 +286,7 @@ int server_step(struct server *server, int timeout_ms)
 	while (server_handle_one(server->deaths_fd, 0))
 		;
 	server_handle_one(server->epoll_fd, timeout_ms);
+	restore_reap(server);
 	server_do_time(server);
 	return 0;
 }
@@ -319,8 +320,8 @@ static bool server_workers_idle(const struct server *server)
 
 static bool server_is_stopped(struct server *server)
 {
-	return load_relaxed(&server->stopping) && server_workers_idle(server) &&
-	       stream_all_stopped(server);
+	return load_relaxed(&server->stopping) && restore_is_over(server) &&
+	       server_workers_idle(server) && stream_all_stopped(server);
 }
 
 int server_run(struct server *server)
@@ -443,7 +444,7 @@ static int server_open_all(struct server *server, char *detail, size_t detail_le
 		server_say(detail, detail_len, "The drain threads cannot be started", r);
 		return r;
 	}
-	r = restore_streams(server);
+	r = restore_begin(server);
 	if (r < 0)
 		server_say(detail, detail_len, "The streams cannot be read from the catalogue", r);
 	return r;
@@ -503,7 +504,6 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 	       char *detail, size_t detail_len)
 {
 	struct server *server;
-	size_t n_dropped;
 	int r = server_open(config, notify, &server, detail, detail_len);
 
 	if (r < 0)
@@ -517,11 +517,8 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 		server_free(server);
 		return r;
 	}
-	/* Rings and the socket have found their place; who is left belongs to nobody. */
-	n_dropped = notify_drop_rest(notify);
-	if (n_dropped > 0)
-		log_notice("%zu fds that were kept are of no use any more; they were let go",
-			   n_dropped);
+	if (restore_is_over(server))
+		restore_let_go(server);
 	if (notify_watchdog_ns(notify))
 		server->watchdog_ns = clock_now_ns(CLOCK_MONOTONIC);
 	*ret_server = server;

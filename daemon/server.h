@@ -17,6 +17,7 @@
 #include "daemon/worker.h"
 
 struct drain;
+struct restore;
 struct server;
 
 /*
@@ -79,6 +80,7 @@ struct server {
 	unsigned int n_sessions;
 	struct cds_list_head processes;
 	struct cds_list_head slots;
+	struct restore *restore;               /* until all streams are back */
 	struct cds_list_head stopping_streams; /* stream.c: removals that wait for their shards */
 	uint64_t publisher_next; /* ids from here to publisher_end can be given away */
 	uint64_t publisher_end;
@@ -90,7 +92,7 @@ struct server {
 	_Atomic bool stopping; /* workers look at it */
 };
 
-/* Opens everything, brings the streams back, listens. A sentence on failure. */
+/* Opens everything, begins to bring the streams back, listens. A sentence on failure. */
 int server_new(struct config *config, struct notify *notify, struct server **ret_server,
 	       char *detail, size_t detail_len);
 /* For tests: everything but the listening socket and signals. */

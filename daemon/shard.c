@@ -309,12 +309,19 @@ int shard_start(struct shard *shard, char *detail, size_t detail_len)
 	if (r < 0) {
 		shard_lock(shard);
 		shard->life = SHARD_BROKEN;
-		/* A ring that survived is worth another attempt. */
-		if (survived)
+		/* A ring that survived is worth another attempt; its publishers are told. */
+		if (survived) {
 			shard->want_stop = SHARD_STOP_KEEP;
+			ring_set_state(shard->cur.ring, GOVERN_FAILED, r);
+		}
 		shard_unlock(shard);
 	}
 	return r;
+}
+
+struct drain *shard_drain(const struct shard *shard)
+{
+	return shard->drain;
 }
 
 struct shard *shard_free(struct shard *shard)

@@ -101,6 +101,7 @@ int shard_new(const struct shard_options *options, char *detail, size_t detail_l
 /* The rest, before drain_add(): recovery, if it was not done yet, and the first segment. Waits for
  * the disk. After a failure the shard counts as stopped. Any thread. */
 int shard_start(struct shard *shard, char *detail, size_t detail_len);
+struct drain *shard_drain(const struct shard *shard);
 /* Only after shard_stopped(), and after the drain was made to forget it. NULL ok. */
 struct shard *shard_free(struct shard *shard);
 

@@ -67,7 +67,7 @@ static json_t *stats_shard(uint32_t number, const struct shard_stats *s)
 /* The state of a shard in words, and what is wrong with it. */
 static json_t *stats_state(const struct registry_shard *rs, const struct shard_stats *s)
 {
-	if (!rs->shard)
+	if (rs->error < 0)
 		return json_pack("{s:s, s:s}", "state", "failed", "error",
 				 rs->detail ? rs->detail : "it could not be restored");
 	if (s->state == GOVERN_FAILED)

@@ -94,53 +94,48 @@ void stream_path(const struct config *config, const char *name, int shard, char 
 
 /* ---- one shard ---- */
 
-int stream_make_shard(struct server *server, struct registry_stream *stream, uint32_t shard,
-		      int node, char *detail, size_t detail_len)
+int stream_make_shard(struct server *server, const struct stream_shard *what, char *detail,
+		      size_t detail_len, struct shard **ret_shard)
 {
+	struct registry_stream *stream = what->stream;
 	const struct options *o = registry_options(stream);
-	struct registry_shard *rs = &stream->shards[shard];
-	struct region_fds *survivors = NULL;
 	char directory[PATH_MAX];
 	struct shard_options options = {
-		.drain = server_drain_of(server, node),
+		.drain = server_drain_of(server, what->node),
 		.stream = stream->name,
 		.directory = o->memory ? NULL : directory,
-		.shard = shard,
+		.shard = what->number,
 		.flags = options_flags(o),
 		.ring_len = o->ring_len,
 		.segment_len = o->segment_len,
-		.node = node,
+		.node = what->node,
 		.policy = options_shard_policy(o),
 		.quota = &stream->quota,
 		.keep = { .store = notify_store_ring,
 			  .forget = notify_forget_ring,
 			  .ctx = server->notify },
+		.survivors = what->survivors,
+		.n_survivors = what->n_survivors,
 	};
 	int r = 0;
 
 	memcpy(options.stream_uuid, stream->uuid, sizeof(options.stream_uuid));
-	stream_path(server->config, stream->name, (int)shard, directory, sizeof(directory));
+	stream_path(server->config, stream->name, (int)what->number, directory, sizeof(directory));
 	if (!o->memory)
 		r = directory_make(directory, 0700, detail, detail_len);
-	options.n_survivors = notify_take_rings(server->notify, stream->uuid, shard, &survivors);
-	options.survivors = survivors;
-	if (r == 0)
-		r = shard_new(&options, detail, detail_len, &rs->shard);
-	free(survivors);
+	return r < 0 ? r : shard_new(&options, detail, detail_len, ret_shard);
+}
+
+int stream_start_shard(struct shard *shard, char *detail, size_t detail_len)
+{
+	int r = shard_start(shard, detail, detail_len);
+
 	if (r < 0)
 		return r;
-	r = shard_start(rs->shard, detail, detail_len);
-	if (r == 0)
-		r = drain_add(options.drain, rs->shard);
-	if (r < 0) {
-		if (detail[0] == '\0')
-			snprintf(detail, detail_len, "stream '%s' shard %u cannot begin: %s",
-				 stream->name, shard, strerror(-r));
-		rs->shard = shard_free(rs->shard);
-		return r;
-	}
-	rs->drain = options.drain;
-	return 0;
+	r = drain_add(shard_drain(shard), shard);
+	if (r < 0)
+		snprintf(detail, detail_len, "its drain cannot begin: %s", strerror(-r));
+	return r;
 }
 
 /* Its drain must have stopped it. */
@@ -148,7 +143,8 @@ static void stream_free_shard(struct registry_shard *rs)
 {
 	if (!rs->shard)
 		return;
-	drain_remove(rs->drain, rs->shard);
+	if (rs->drain)
+		drain_remove(rs->drain, rs->shard);
 	rs->shard = shard_free(rs->shard);
 }
 
@@ -165,6 +161,14 @@ static void stream_stop(struct registry_stream *stream, bool keep_rings)
 	for (uint32_t i = 0; i < stream->n_shards; i++)
 		if (stream->shards[i].shard)
 			shard_stop(stream->shards[i].shard, keep_rings);
+}
+
+void stream_set_live(struct server *server, struct registry_stream *stream)
+{
+	registry_set_live(&server->registry, stream);
+	/* The end began while it was being made. */
+	if (load_relaxed(&server->stopping))
+		stream_stop(stream, server->keep_rings);
 }
 
 /* ---- taking a stream apart: a removal, or a creation that failed ---- */
@@ -261,10 +265,7 @@ static void stream_created_row(struct worker_job *worker_job)
 		stream_dismantle(job);
 		return;
 	}
-	registry_set_live(&job->server->registry, job->stream);
-	/* The end began while it was being made. */
-	if (load_relaxed(&job->server->stopping))
-		stream_stop(job->stream, job->server->keep_rings);
+	stream_set_live(job->server, job->stream);
 	log_limited(LOG_LEVEL_INFO,
 		    "Stream %s was made by user %u: shards: %u, rings of %" PRIu64 " bytes",
 		    job->stream->name, job->subject.uid, job->stream->n_shards,
@@ -314,12 +315,27 @@ static int stream_make_directory(struct stream_job *job)
 	return dispatch_fail(reply, r, "%.300s cannot be made: %s", path, strerror(-r));
 }
 
+static int stream_build_shard(struct stream_job *job, uint32_t number)
+{
+	struct stream_shard what = { .stream = job->stream,
+				     .number = number,
+				     .node = job->memory_node };
+	struct registry_shard *rs = &job->stream->shards[number];
+	char *detail = job->dispatch.reply.detail;
+	size_t len = sizeof(job->dispatch.reply.detail);
+	int r = stream_make_shard(job->server, &what, detail, len, &rs->shard);
+
+	if (r == 0)
+		r = stream_start_shard(rs->shard, detail, len);
+	if (r == 0)
+		rs->drain = shard_drain(rs->shard);
+	return r;
+}
+
 /* On the build worker: memory, directories, first segments. */
 static void stream_build(struct worker_job *worker_job)
 {
 	struct stream_job *job = (struct stream_job *)worker_job;
-	char *detail = job->dispatch.reply.detail;
-	size_t len = sizeof(job->dispatch.reply.detail);
 	int r = 0;
 
 	if (!job->options.memory)
@@ -327,8 +343,7 @@ static void stream_build(struct worker_job *worker_job)
 	for (uint32_t i = 0; r == 0 && i < job->stream->n_shards; i++) {
 		r = load_relaxed(&job->server->stopping) ? -ESHUTDOWN : 0;
 		if (r == 0)
-			r = stream_make_shard(job->server, job->stream, i, job->memory_node, detail,
-					      len);
+			r = stream_build_shard(job, i);
 	}
 	if (r == 0 && notify_has_store(job->server->notify) &&
 	    notify_barrier(job->server->notify, STREAM_BARRIER_NS) < 0)

@@ -18,12 +18,23 @@ int stream_op_remove(struct session *session, const json_t *request, struct disp
 
 /* Where a stream's files are; shard -1 = the directory of all its shards. */
 void stream_path(const struct config *config, const char *name, int shard, char *path, size_t len);
-/*
- * Makes or restores one shard, which its drain thread serves when this returns. The stream has its
- * settings. Blocking; any thread. On failure a sentence, and the shard is not there.
- */
-int stream_make_shard(struct server *server, struct registry_stream *stream, uint32_t shard,
-		      int node, char *detail, size_t detail_len);
+
+/* A shard to be made or restored. The stream has its settings. */
+struct stream_shard {
+	struct registry_stream *stream;
+	uint32_t number;
+	int node;                           /* of memory, -1 = any */
+	const struct region_fds *survivors; /* as struct shard_options */
+	size_t n_survivors;
+};
+
+/* As shard_new() and shard_start(); after the second its drain thread serves it. Blocking; any
+ * thread. */
+int stream_make_shard(struct server *server, const struct stream_shard *what, char *detail,
+		      size_t detail_len, struct shard **ret_shard);
+int stream_start_shard(struct shard *shard, char *detail, size_t detail_len);
+/* All its shards are served: everybody sees it. */
+void stream_set_live(struct server *server, struct registry_stream *stream);
 /* A drain thread says that shards have stopped: goes on with removals that wait for it. */
 void stream_check_stopping(struct server *server);
 /* Another user of the stream is done; its removal may have waited. */

@@ -35,6 +35,7 @@ UNIT_TESTS += \
 	tests/test_daemon_protocol.c \
 	tests/test_daemon_quantity.c \
 	tests/test_daemon_registry.c \
+	tests/test_daemon_restore.c \
 	tests/test_daemon_retention.c \
 	tests/test_daemon_session.c \
 	tests/test_daemon_worker.c \

@@ -11,6 +11,7 @@
 
 #include "daemon/log.h"
 #include "daemon/protocol.h"
+#include "daemon/restore.h"
 
 enum {
 	BED_LIMIT_MS = 10000,
@@ -68,6 +69,8 @@ void daemon_bed_until(struct daemon_bed *bed, bool (*cond)(void *arg), void *arg
 
 static bool bed_is_busy(const struct daemon_bed *bed)
 {
+	if (!restore_is_over(bed->server))
+		return true;
 	for (int i = 0; i < SERVER_N_WORKERS; i++)
 		if (worker_pending(bed->server->workers[i]) > 0)
 			return true;

@@ -249,6 +249,7 @@ START_TEST(half_made_streams_are_cleaned_away_at_the_start)
 	leave_half("removing", CATALOGUE_REMOVING);
 	daemon_bed_start(&bed);
 	daemon_bed_connect(&bed, &client);
+	daemon_bed_settle(&bed);
 	ck_assert(!exists("streams/making"));
 	ck_assert(!exists("streams/removing"));
 	ck_assert(exists("streams/whole/0"));

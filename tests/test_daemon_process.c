@@ -160,6 +160,7 @@ START_TEST(slots_are_watched_again_after_a_restart)
 	process_put(process);
 	daemon_bed_stop(&bed);
 	daemon_bed_start(&bed);
+	daemon_bed_settle(&bed);
 	stream = registry_find(&bed.server->registry, "events");
 	ck_assert_ptr_nonnull(stream);
 	ck_assert_uint_eq(taken(), 0);

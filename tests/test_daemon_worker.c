@@ -105,8 +105,8 @@ START_TEST(several_threads_run_jobs_at_once)
 
 	ck_assert_int_eq(worker_new(event_fd, 3, &several), 0);
 	for (int i = 0; i < 4; i++) {
-		jobs[i] = (struct job){ .job = { .run = run_until_told, .done = done },
-					.number = i };
+		jobs[i] =
+			(struct job){ .job = { .run = run_until_told, .done = done }, .number = i };
 		worker_submit(several, &jobs[i].job);
 	}
 	while (load_relaxed(&n_waiting) < 3)

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a bus serves while its shards come back, one of which has a disk that hangs. */
+#include <check.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/drain.h"
+#include "daemon/protocol.h"
+#include "daemon/registry.h"
+#include "daemon/restore.h"
+#include "daemon/shard.h"
+#include "persist/file.h"
+#include "tests/daemon_bed.h"
+
+#define ATTACH "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":%d,\"role\":\"subscribe\"}"
+#define CREATE "{\"op\":\"create\",\"stream\":\"%s\",\"options\":{\"shards\":3}}"
+
+static struct daemon_bed bed;
+static sem_t gate;
+static _Atomic uint32_t n_calls, n_elsewhere;
+static pthread_t here;
+
+/* ---- a disk that hangs ---- */
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+}
+
+static int hang_at_shard_one(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	if (event->kind == FILE_MKDIR && ends_with(event->name, "streams/events/1"))
+		while (sem_wait(&gate) < 0)
+			;
+	return 0;
+}
+
+static int count_calls(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	(void)event;
+	fetch_add_relaxed(&n_calls, 1);
+	if (!pthread_equal(pthread_self(), here))
+		fetch_add_relaxed(&n_elsewhere, 1);
+	return 0;
+}
+
+static const struct file_hooks hanging = { .before = hang_at_shard_one };
+static const struct file_hooks counting = { .before = count_calls };
+
+/* ---- a bus of which all but shard 1 is back ---- */
+
+static struct registry_stream *events(void)
+{
+	return registry_find(&bed.server->registry, "events");
+}
+
+static bool all_but_one_are_back(void *arg)
+{
+	(void)arg;
+	return events()->n_restoring == 1;
+}
+
+static bool is_answered(void *arg)
+{
+	struct daemon_bed_client *client = arg;
+	struct pollfd p = { .fd = client->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Sends and goes on; the daemon takes it in. */
+static void begin(struct daemon_bed_client *client, const char *text)
+{
+	daemon_bed_connect(&bed, client);
+	ck_assert_int_eq(send(client->fd, text, strlen(text), 0), (ssize_t)strlen(text));
+	for (int i = 0; i < 5; i++)
+		server_step(bed.server, 1);
+}
+
+static void expect(struct daemon_bed_client *client, const char *what)
+{
+	char text[PROTOCOL_PACKET_MAX];
+	ssize_t n;
+
+	daemon_bed_until(&bed, is_answered, client);
+	n = recv(client->fd, text, sizeof(text) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	ck_assert_msg(strstr(text, what), "%s, not %s", text, what);
+}
+
+static void setup(void)
+{
+	struct daemon_bed_client client;
+
+	ck_assert_int_eq(sem_init(&gate, 0, 0), 0);
+	daemon_bed_start(&bed);
+	daemon_bed_connect(&bed, &client);
+	ck_assert_int_eq(daemon_bed_ask(&client, CREATE, "events"), 0);
+	ck_assert_int_eq(daemon_bed_ask(&client, CREATE, "others"), 0);
+	daemon_bed_disconnect(&client);
+	daemon_bed_stop(&bed);
+	file_set_hooks(&hanging);
+	daemon_bed_start(&bed);
+	daemon_bed_until(&bed, all_but_one_are_back, NULL);
+}
+
+static void open_gate(void)
+{
+	sem_post(&gate);
+}
+
+static void teardown(void)
+{
+	daemon_bed_end(&bed);
+	file_set_hooks(NULL);
+	sem_destroy(&gate);
+}
+
+START_TEST(a_bus_serves_what_is_back_and_the_rest_waits_for_what_it_needs)
+{
+	struct daemon_bed_client now, one, list, other, make;
+
+	daemon_bed_connect(&bed, &now);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 0), 0);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 2), 0);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 3), -ENOENT);
+	ck_assert_int_eq(daemon_bed_ask(&now, "{\"op\":\"checkpoint\",\"stream\":\"events\","
+					      "\"name\":\"me\",\"positions\":[[1,64]]}"),
+			 0);
+	ck_assert_int_eq(daemon_bed_ask(&now, "{\"op\":\"describe\",\"stream\":\"others\"}"), 0);
+	begin(&one, "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":1,\"id\":7,"
+		    "\"role\":\"subscribe\"}");
+	begin(&list, "{\"op\":\"list\"}");
+	begin(&other, "{\"op\":\"set\",\"stream\":\"events\",\"key\":\"mode\",\"value\":\"0640\"}");
+	begin(&make, "{\"op\":\"create\",\"stream\":\"new\"}");
+	ck_assert(!is_answered(&one) && !is_answered(&list) && !is_answered(&other) &&
+		  !is_answered(&make));
+	open_gate();
+	expect(&one, "\"id\":7");
+	expect(&list, "events");
+	expect(&other, "\"ok\":true");
+	expect(&make, "\"uuid\"");
+	daemon_bed_settle(&bed);
+	ck_assert(restore_is_over(bed.server));
+	ck_assert_int_eq(registry_options(events())->access.mode, 0640);
+}
+END_TEST
+
+START_TEST(who_leaves_while_he_waits_is_forgotten)
+{
+	struct daemon_bed_client client;
+
+	begin(&client, "{\"op\":\"describe\",\"stream\":\"events\"}");
+	ck_assert_uint_eq(bed.server->n_sessions, 1);
+	close(client.fd);
+	open_gate();
+	daemon_bed_settle(&bed);
+	ck_assert_uint_eq(bed.server->n_sessions, 0);
+}
+END_TEST
+
+START_TEST(an_end_that_comes_first_waits_for_the_rest)
+{
+	struct daemon_bed_client client;
+
+	begin(&client, "{\"op\":\"list\"}");
+	server_stop(bed.server);
+	for (int i = 0; i < 5; i++)
+		server_step(bed.server, 1);
+	ck_assert(!restore_is_over(bed.server));
+	open_gate();
+	daemon_bed_stop(&bed);
+	file_set_hooks(NULL);
+	daemon_bed_start(&bed);
+	daemon_bed_settle(&bed);
+	ck_assert_int_eq(events()->shards[1].error, 0);
+	ck_assert_ptr_nonnull(events()->shards[1].drain);
+}
+END_TEST
+
+/* ---- one shard ---- */
+
+static struct drain *drain;
+static struct shard *shard;
+static struct shard_options options;
+static char dir[80], detail[256];
+
+static void stop_shard(void)
+{
+	uint64_t n;
+
+	shard_stop(shard, true);
+	while (!shard_stopped(shard))
+		ck_assert_int_eq(read(bed.server->drained.source.fd, &n, sizeof(n)) < 0, 0);
+	drain_remove(drain, shard);
+	shard = shard_free(shard);
+}
+
+START_TEST(a_ring_that_survived_is_there_before_the_disk_is_looked_at)
+{
+	struct region_fds fds, again;
+	uint32_t generation;
+
+	here = pthread_self();
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	file_set_hooks(&counting);
+	ck_assert_int_eq(shard_start(shard, detail, sizeof(detail)), 0);
+	/* The drain has no part in it: it would keep other shards waiting. */
+	ck_assert_uint_gt(load_relaxed(&n_calls), 0);
+	ck_assert_uint_eq(load_relaxed(&n_elsewhere), 0);
+	file_set_hooks(NULL);
+	ck_assert_int_eq(drain_add(drain, shard), 0);
+	ck_assert_int_eq(shard_region_fds(shard, REGION_DAEMON, 0, &generation, &fds), 0);
+	stop_shard();
+
+	options.survivors = &fds;
+	options.n_survivors = 1;
+	store_relaxed(&n_calls, 0);
+	file_set_hooks(&counting);
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	ck_assert_int_eq(shard_region_fds(shard, REGION_PUBLISHER, generation, &generation, &again),
+			 0);
+	region_fds_close(&again);
+	ck_assert_uint_eq(load_relaxed(&n_calls), 0);
+	ck_assert_int_eq(shard_start(shard, detail, sizeof(detail)), 0);
+	ck_assert_uint_gt(load_relaxed(&n_calls), 0);
+	file_set_hooks(NULL);
+	ck_assert_int_eq(drain_add(drain, shard), 0);
+	stop_shard();
+}
+END_TEST
+
+static void setup_shard(void)
+{
+	int flags;
+
+	daemon_bed_start(&bed);
+	/* Read by hand here, until something comes. */
+	flags = fcntl(bed.server->drained.source.fd, F_GETFL);
+	ck_assert_int_eq(fcntl(bed.server->drained.source.fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+	drain = bed.server->drains[0];
+	snprintf(dir, sizeof(dir), "%s/alone", bed.dir);
+	options = (struct shard_options){
+		.drain = drain,
+		.stream = "test",
+		.directory = dir,
+		.stream_uuid = "0123456789abcde",
+		.flags = GOVERN_F_CHECKSUM,
+		.ring_len = LAYOUT_RING_MIN,
+		.segment_len = 256 * KIB,
+		.node = -1,
+		.policy = { .claim_timeout_ns = 200 * NS_PER_MS },
+	};
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("daemon/restore");
+	TCase *bus = tcase_create("bus"), *alone = tcase_create("shard");
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	tcase_add_checked_fixture(bus, setup, teardown);
+	tcase_set_timeout(bus, 30);
+	tcase_add_test(bus, a_bus_serves_what_is_back_and_the_rest_waits_for_what_it_needs);
+	tcase_add_test(bus, who_leaves_while_he_waits_is_forgotten);
+	tcase_add_test(bus, an_end_that_comes_first_waits_for_the_rest);
+	suite_add_tcase(suite, bus);
+	tcase_add_checked_fixture(alone, setup_shard, teardown);
+	tcase_set_timeout(alone, 30);
+	tcase_add_test(alone, a_ring_that_survived_is_there_before_the_disk_is_looked_at);
+	suite_add_tcase(suite, alone);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
