@@ -66,6 +66,24 @@ static bool notify_parse_name(struct notify_fd *f)
 	return false;
 }
 
+/*
+ * Rings by stream, shard and generation, so that each shard finds its own without a look at all
+ * others'; what is no ring comes last.
+ */
+static int notify_compare(const void *a, const void *b)
+{
+	const struct notify_fd *x = a, *y = b;
+	int r = (int)y->is_ring - (int)x->is_ring;
+
+	if (r == 0 && x->is_ring)
+		r = memcmp(x->uuid, y->uuid, sizeof(x->uuid));
+	if (r == 0)
+		r = (x->shard > y->shard) - (x->shard < y->shard);
+	if (r == 0)
+		r = (x->generation > y->generation) - (x->generation < y->generation);
+	return r;
+}
+
 static int notify_take_environment(struct notify *n)
 {
 	char **names = NULL;
@@ -91,6 +109,8 @@ static int notify_take_environment(struct notify *n)
 		n->n_fds++;
 	}
 	free(names);
+	if (n->fds)
+		qsort(n->fds, n->n_fds, sizeof(*n->fds), notify_compare);
 	return n->fds ? 0 : -ENOMEM;
 }
 
@@ -263,68 +283,65 @@ void notify_forget_listener(const struct notify *notify)
 
 static bool notify_is_of(const struct notify_fd *f, const uint8_t uuid[16], uint32_t shard)
 {
-	return f->is_ring && f->fd >= 0 && f->shard == shard && memcmp(f->uuid, uuid, 16) == 0;
+	return f->is_ring && f->shard == shard && memcmp(f->uuid, uuid, 16) == 0;
 }
 
-/* The fds of one generation; true when all four kinds are there. They are not taken yet. */
-static bool notify_find_ring(struct notify *notify, const struct notify_fd *of,
-			     struct notify_fd *parts[REGION_N])
+/* The first fd of a shard, or where it would be. */
+static size_t notify_find(const struct notify *notify, const uint8_t uuid[16], uint32_t shard)
 {
-	memset(parts, 0, REGION_N * sizeof(*parts));
-	for (size_t i = 0; i < notify->n_fds; i++) {
-		struct notify_fd *f = &notify->fds[i];
+	struct notify_fd key = { .is_ring = true, .shard = shard };
+	size_t low = 0, high = notify->n_fds;
 
-		if (notify_is_of(f, of->uuid, of->shard) && f->generation == of->generation &&
-		    !parts[f->kind])
+	memcpy(key.uuid, uuid, sizeof(key.uuid));
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (notify_compare(&notify->fds[middle], &key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Takes one generation, if all four kinds are there, from [*at, end); *at is behind it then. */
+static bool notify_take_generation(struct notify *notify, size_t *at, size_t end,
+				   struct region_fds *ret_fds)
+{
+	struct notify_fd *parts[REGION_N] = { NULL };
+	uint32_t generation = notify->fds[*at].generation;
+
+	for (; *at < end && notify->fds[*at].generation == generation; (*at)++) {
+		struct notify_fd *f = &notify->fds[*at];
+
+		if (f->fd >= 0 && !parts[f->kind])
 			parts[f->kind] = f;
 	}
 	for (int k = 0; k < REGION_N; k++)
 		if (!parts[k])
 			return false;
-	return true;
-}
-
-/* The oldest generation above `above` that is there in any part. */
-static const struct notify_fd *notify_next_generation(const struct notify *notify,
-						      const uint8_t uuid[16], uint32_t shard,
-						      int64_t above)
-{
-	const struct notify_fd *found = NULL;
-
-	for (size_t i = 0; i < notify->n_fds; i++) {
-		const struct notify_fd *f = &notify->fds[i];
-
-		if (notify_is_of(f, uuid, shard) && (int64_t)f->generation > above &&
-		    (!found || f->generation < found->generation))
-			found = f;
+	for (int k = 0; k < REGION_N; k++) {
+		ret_fds->fd[k] = take_fd(parts[k]->fd);
+		parts[k]->taken = true;
 	}
-	return found;
+	return true;
 }
 
 size_t notify_take_rings(struct notify *notify, const uint8_t uuid[16], uint32_t shard,
 			 struct region_fds **ret_fds)
 {
+	size_t at = notify_find(notify, uuid, shard), end = at, n = 0;
 	struct region_fds *fds = NULL;
-	const struct notify_fd *f;
-	int64_t above = -1;
-	size_t n = 0;
 
-	while ((f = notify_next_generation(notify, uuid, shard, above))) {
-		struct notify_fd *parts[REGION_N];
-		struct region_fds *more;
-
-		above = f->generation;
-		if (!notify_find_ring(notify, f, parts))
-			continue;
-		more = realloc(fds, (n + 1) * sizeof(*fds));
-		if (!more)
-			break;
-		fds = more;
-		for (int k = 0; k < REGION_N; k++) {
-			fds[n].fd[k] = take_fd(parts[k]->fd);
-			parts[k]->taken = true;
-		}
-		n++;
+	while (end < notify->n_fds && notify_is_of(&notify->fds[end], uuid, shard))
+		end++;
+	if (end > at)
+		fds = calloc(end - at, sizeof(*fds));
+	while (fds && at < end)
+		n += notify_take_generation(notify, &at, end, &fds[n]);
+	if (n == 0) {
+		free(fds);
+		fds = NULL;
 	}
 	*ret_fds = fds;
 	return n;
