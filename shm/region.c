@@ -384,7 +384,11 @@ int region_map(int fd, enum region_kind kind, enum region_access access, uint64_
 	/* A forked child has no slot and no say: it does not get the memory either. */
 	(void)madvise(region.base, mapped, MADV_DONTFORK);
 	(void)madvise(region.base, mapped, MADV_DONTDUMP);
-	(void)madvise(region.base, mapped, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	/* The daemon has all rings, and its start and its end would both take the longer for them:
+	 * it maps what it comes to. The memory itself is there. */
+	if (kind != REGION_RING || access != REGION_DAEMON)
+		(void)madvise(region.base, mapped,
+			      writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 	if (kind != REGION_RING) {
 		r = region_check_page(region.base, kind, access);
 		if (r < 0) {
