@@ -31,13 +31,15 @@ enum {
 
 #define KEEPER_WATCHDOG_NS (30 * NS_PER_S)
 #define KEEPER_ABORT_NS (10 * NS_PER_S) /* from SIGABRT to SIGKILL */
-#define KEEPER_CALM_NS (10 * NS_PER_S)  /* a child that lived so long was not started in vain */
+#define KEEPER_CALM_NS NS_PER_S         /* a child that served so long was not started in vain */
 #define KEEPER_DELAY_MIN_NS (100 * NS_PER_MS)
 #define KEEPER_DELAY_MAX_NS (5 * NS_PER_S)
 
 struct keeper_fd {
 	char *name;
 	int fd;
+	dev_t dev; /* what file it is */
+	ino_t ino;
 };
 
 struct keeper {
@@ -49,8 +51,8 @@ struct keeper {
 	char *const *argv;
 	int socket;
 	int signals;
-	pid_t child; /* 0 = none runs now */
-	uint64_t started_ns;
+	pid_t child;             /* 0 = none runs now */
+	uint64_t ready_ns;       /* since when this child has been ready */
 	uint64_t start_at_ns;    /* no child: when to start the next */
 	uint64_t watchdog_at_ns; /* 0 = not armed */
 	unsigned int n_quick;    /* children in a row that died soon */
@@ -68,22 +70,19 @@ static void keeper_close_fd(struct keeper *k, size_t i)
 	k->fds[i] = k->fds[--k->n_fds];
 }
 
-static bool keeper_same_file(int a, int b)
-{
-	struct stat sa, sb;
-
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
-	       sa.st_ino == sb.st_ino;
-}
-
 /* Takes over the fd. */
 static void keeper_store(struct keeper *k, const char *name, int fd)
 {
 	struct keeper_fd *fds;
+	struct stat st;
 	char *copy;
 
+	if (fstat(fd, &st) < 0) {
+		close(fd);
+		return;
+	}
 	for (size_t i = 0; i < k->n_fds; i++) {
-		if (keeper_same_file(k->fds[i].fd, fd)) {
+		if (k->fds[i].dev == st.st_dev && k->fds[i].ino == st.st_ino) {
 			close(fd);
 			return;
 		}
@@ -104,7 +103,8 @@ static void keeper_store(struct keeper *k, const char *name, int fd)
 		close(fd);
 		return;
 	}
-	k->fds[k->n_fds++] = (struct keeper_fd){ .name = copy, .fd = fd };
+	k->fds[k->n_fds++] =
+		(struct keeper_fd){ .name = copy, .fd = fd, .dev = st.st_dev, .ino = st.st_ino };
 	k->names_len += strlen(name) + 1;
 }
 
@@ -137,6 +137,8 @@ struct keeper_message {
 static void keeper_handle_line(struct keeper *k, const char *line)
 {
 	if (strcmp(line, "READY=1") == 0) {
+		if (!k->ready)
+			k->ready_ns = clock_now_ns(CLOCK_MONOTONIC);
 		k->ready = true;
 		k->was_ready = true;
 	} else if (strcmp(line, "STOPPING=1") == 0) {
@@ -367,7 +369,7 @@ static void keeper_plan_restart(struct keeper *k, uint64_t now)
 {
 	uint64_t delay = 0;
 
-	k->n_quick = now - k->started_ns < KEEPER_CALM_NS ? k->n_quick + 1 : 1;
+	k->n_quick = k->ready && now - k->ready_ns >= KEEPER_CALM_NS ? 1 : k->n_quick + 1;
 	/* The first comes at once; who dies again and again must not burn the machine. */
 	if (k->n_quick > 1)
 		delay = min_u64(KEEPER_DELAY_MIN_NS << min_u64(k->n_quick - 2, 16),
@@ -382,13 +384,12 @@ static void keeper_start(struct keeper *k)
 	k->ready = false;
 	k->aborted = false;
 	k->watchdog_at_ns = 0;
-	k->started_ns = clock_now_ns(CLOCK_MONOTONIC);
 	pid = fork();
 	if (pid == 0)
 		keeper_child(k, keeper);
 	if (pid < 0) {
 		log_error("the daemon cannot be started: %s", strerror(errno));
-		keeper_plan_restart(k, k->started_ns);
+		keeper_plan_restart(k, clock_now_ns(CLOCK_MONOTONIC));
 		return;
 	}
 	k->child = pid;

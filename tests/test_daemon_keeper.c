@@ -32,6 +32,39 @@ static void note(const char *where, const char *text)
 	close(fd);
 }
 
+/* The files began and ended hold a time each start and each end. */
+static void note_time(const char *where, const char *name)
+{
+	char path[128];
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", where, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	(void)!write(fd, &now, sizeof(now));
+	close(fd);
+}
+
+static uint64_t time_of(const char *name, unsigned int n)
+{
+	char path[128];
+	uint64_t time = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY);
+	ck_assert_int_eq(pread(fd, &time, sizeof(time), n * (off_t)sizeof(time)), sizeof(time));
+	close(fd);
+	return time;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S),
+				      .tv_nsec = (long)(ns % NS_PER_S) },
+		  NULL);
+}
+
 /* How often it was started before, and which fds it has: "name=size ". */
 static int count_starts(const char *where)
 {
@@ -114,6 +147,13 @@ static int daemon_main(const char *where, const char *script)
 		return !has_kept("one", 111) && has_kept("two", 222) ? 0 : 95;
 	case 'r': /* ready, dies */
 		sd_notify(0, "READY=1");
+		kill(getpid(), SIGKILL);
+		break;
+	case 'l': /* ready, serves for a while, dies */
+		note_time(where, "began");
+		sd_notify(0, "READY=1");
+		sleep_ns(1200 * NS_PER_MS);
+		note_time(where, "ended");
 		kill(getpid(), SIGKILL);
 		break;
 	case 'k': /* dies without ever being ready */
@@ -225,6 +265,18 @@ START_TEST(the_first_restart_is_immediate_and_the_next_ones_wait)
 }
 END_TEST
 
+START_TEST(who_served_for_a_while_is_started_again_at_once_each_time)
+{
+	uint64_t least = UINT64_MAX;
+
+	ck_assert_int_eq(end_of(start("llllz")), 0);
+	/* Any that had to wait would have waited for a tenth of a second at least. */
+	for (unsigned int i = 1; i < 3; i++)
+		least = min_u64(least, time_of("began", i + 1) - time_of("ended", i));
+	ck_assert_uint_lt(least, 100 * NS_PER_MS);
+}
+END_TEST
+
 START_TEST(a_signal_is_passed_on_and_nothing_is_kept_any_more)
 {
 	pid_t pid = start("w");
@@ -297,6 +349,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, a_daemon_that_was_ready_once_is_started_also_after_an_error);
 	tcase_add_test(tc, a_daemon_that_never_gets_ready_is_given_up);
 	tcase_add_test(tc, the_first_restart_is_immediate_and_the_next_ones_wait);
+	tcase_add_test(tc, who_served_for_a_while_is_started_again_at_once_each_time);
 	tcase_add_test(tc, a_signal_is_passed_on_and_nothing_is_kept_any_more);
 	tcase_add_test(tc, a_keeper_that_is_killed_takes_the_daemon_along);
 	tcase_add_test(tc, a_second_keeper_is_refused);
