@@ -51,6 +51,7 @@ UNIT_TESTS += \
 	tests/test_shm_ring.c \
 	tests/test_shm_threads.c \
 	tests/test_shm_wait.c \
+	tests/test_tools_bench_advise.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_peer.c \
 	tests/test_tools_bench_report.c \

@@ -87,12 +87,37 @@ an_interrupt_cleans_up()
 	nothing_left
 }
 
+advice_says_what_is_set_and_what_it_brings()
+{
+	local name
+	mkdir "$dir/work"
+	leat bench advise --quick --json --dir "$dir/work" >"$dir/advice.json" ||
+		fail "status $?: $(cat "$dir/advice.json")"
+	for name in huge-pages transparent-huge-pages numa pinning spinning memlock rtprio \
+		io-uring membarrier governor smt idle-states clock batching; do
+		grep -q "\"$name\":{\"title\":\"[^}]*\"state\":\"[^}]*\"now\":\"[^\"]" \
+			"$dir/advice.json" || fail "$name is not in $(cat "$dir/advice.json")"
+	done
+	for name in spinning batching membarrier clock; do
+		grep -q "\"$name\":{[^}]*\"with\":[0-9.e+]*[1-9][^}]*\"gain\":[0-9]" \
+			"$dir/advice.json" || fail "$name was not tried: $(cat "$dir/advice.json")"
+	done
+	nothing_left
+	no_daemon_left || fail 'a daemon was left'
+	leat bench advise --quick --dir "$dir/work" >"$dir/advice.out"
+	has_text "$dir/advice.out" '^io_uring: ' || fail "no io_uring in $(cat "$dir/advice.out")"
+	has_text "$dir/advice.out" '^  how  ' || fail "no remedy in $(cat "$dir/advice.out")"
+	nothing_left
+}
+
 wrong_usage_is_refused()
 {
 	refused 2 leat bench --only nonsense
 	has_text "$dir/refused" nonsense || fail "the name is not in: $(cat "$dir/refused")"
 	refused 2 leat bench --runs 0
 	refused 2 leat bench something
+	refused 2 leat bench advise something
+	refused 1 leat bench advise --quick --dir "$dir/none"
 	refused 1 leat bench --quick --dir "$dir/none"
 }
 
@@ -101,5 +126,7 @@ harness_case 'a selection brings the floors it is compared with' some_are_measur
 harness_case 'a bus that is there is used and left as it was' \
 	a_bus_that_is_there_is_used_and_left_as_it_was
 harness_case 'an interrupted bench cleans up' an_interrupt_cleans_up
+harness_case 'advice says of each thing what is set, and of some what it brings' \
+	advice_says_what_is_set_and_what_it_brings
 harness_case 'wrong usage is refused with a sentence' wrong_usage_is_refused
 harness_end

@@ -56,6 +56,7 @@ struct bench_env {
 	const struct bench_workload *row; /* that runs now: one function may serve several */
 	bool quick;
 	bool private_bus; /* started by the bench, in dir */
+	bool real_time;   /* members run before all others */
 	int n_runs;
 	uint64_t run_ns;       /* how long a run of a workload in memory takes */
 	uint64_t disk_ns;      /* and at most one on disk */

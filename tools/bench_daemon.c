@@ -93,16 +93,22 @@ static bool answers(const struct bench_env *env)
 
 int bench_daemon_launch(struct bench_env *env, bool keep, struct bench_server **ret_daemon)
 {
-	char program[PATH_LEN], runtime[PATH_LEN], data[PATH_LEN], log[PATH_LEN];
-	char *const argv[] = { program,  "--runtime", runtime,
-			       "--data", data,        keep ? "--keep" : NULL,
-			       NULL };
+	char program[PATH_LEN], runtime[PATH_LEN], data[PATH_LEN], log[PATH_LEN], config[PATH_LEN];
+	char *argv[9] = { program, "--runtime", runtime, "--data", data };
+	int n = 5;
 
 	find_daemon(program, sizeof(program));
 	snprintf(runtime, sizeof(runtime), "%s/run", env->dir);
 	snprintf(data, sizeof(data), "%s/data", env->dir);
 	snprintf(log, sizeof(log), "%s/leatd.log", env->dir);
+	snprintf(config, sizeof(config), "%s/leatd.conf", env->dir);
 	snprintf(env->bus, sizeof(env->bus), "%.200s/run/bus.sock", env->dir);
+	if (keep)
+		argv[n++] = "--keep";
+	if (access(config, R_OK) == 0) {
+		argv[n++] = "--config";
+		argv[n++] = config;
+	}
 	return bench_server_start(env, argv, log, ret_daemon);
 }
 

@@ -15,7 +15,10 @@ void bench_daemon_remove_dir(struct bench_env *env);
  * answers; env->bus gets its socket. The reason of a failure is in env->error.
  */
 int bench_daemon_start(struct bench_env *env, struct bench_server **ret_daemon);
-/* The two halves of it; with `keep` what is started is the keeper. */
+/*
+ * The two halves of it; with `keep` what is started is the keeper. Its configuration is
+ * leatd.conf in env->dir, if there is one.
+ */
 int bench_daemon_launch(struct bench_env *env, bool keep, struct bench_server **ret_daemon);
 int bench_daemon_await(struct bench_env *env, struct bench_server *daemon);
 /* Starts the same program only to say its version. */

@@ -85,6 +85,7 @@ static void be_member(struct bench_team *team, const struct bench_member *member
 		      pid_t parent)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	const struct sched_param first = { .sched_priority = 1 };
 	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(signals); i++)
@@ -94,6 +95,8 @@ static void be_member(struct bench_team *team, const struct bench_member *member
 	if (getppid() != parent)
 		_exit(1);
 	pin_to(member->cpu);
+	if (team->env->real_time)
+		sched_setscheduler(0, SCHED_FIFO, &first);
 	_exit(member->run(team, me, member->context) < 0 ? 1 : 0);
 }
 

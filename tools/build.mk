@@ -2,6 +2,9 @@
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
 	tools/bench_ack.c \
+	tools/bench_advise.c \
+	tools/bench_advise_look.c \
+	tools/bench_advise_try.c \
 	tools/bench_catchup.c \
 	tools/bench_clock.c \
 	tools/bench_daemon.c \

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tools/bench.h"
+#include "tools/bench_advise.h"
 #include "tools/bench_clock.h"
 #include "tools/bench_daemon.h"
 #include "tools/bench_machine.h"
@@ -23,6 +24,7 @@
 
 static const char help[] =
 	"usage: leat bench [OPTION...]\n"
+	"       leat bench advise [OPTION...]\n"
 	"\n"
 	"Measures this machine's floors (bare shared memory, a minimal ring, futex, disk)\n"
 	"and leat beside them, in one run, and prints medians and ratios to the floor.\n"
@@ -332,6 +334,8 @@ int cmd_bench(int argc, char **argv)
 	struct bench_env env;
 	int status;
 
+	if (argc > 1 && strcmp(argv[1], "advise") == 0)
+		return bench_advise(argc - 1, argv + 1);
 	status = parse(argc, argv, &arguments);
 	if (status >= 0)
 		return status;

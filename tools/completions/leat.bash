@@ -29,6 +29,8 @@ _leat_options()
 	top) echo '--delay --iterations' ;;
 	verify) echo '--data --quiet' ;;
 	dump) echo '--json --count' ;;
+	bench) echo '--quick --all --runs --only --list --json --dir' ;;
+	advise) echo '--quick --json --dir' ;;
 	create)
 		echo '--shards --ring --segment --retain-time --retain-size --sync --full
 			--on-disk-full --memory --hash --checksum --owner --group --mode
@@ -66,6 +68,7 @@ _leat_operands()
 	stream) echo 'create ls describe set rm' ;;
 	sub | replay | stat | top | verify | describe | set | rm | pub) _leat_streams ;;
 	help) echo 'stream pub sub replay stat top verify dump bench' ;;
+	bench) echo 'advise' ;;
 	esac
 }
 
