@@ -15,6 +15,8 @@ enum {
 	THREADS_MAX = 4,
 	/* A write that is longer is not copied by the submitter, but by a worker of the kernel. */
 	INLINE_MAX = 64 << 10,
+	/* A write that is longer is not held: see IO_F_HOLD. */
+	HELD_MAX = 512 << 10,
 	/* What one call moves at most; the kernel's own limit is a little below 2 GiB. */
 	MOVE_MAX = 1 << 30,
 };
@@ -27,11 +29,14 @@ struct queue {
 struct io {
 	struct io_uring ring;
 	bool has_ring;
+	bool holds;
 	bool stopping;
+	bool owner_waits; /* mutex: in io_wait() */
 	int event_fd;
 	unsigned int depth;
 	unsigned int n_pending; /* submitted, done() not called */
 	unsigned int n_kernel;  /* of these, with io_uring */
+	struct io_op *held;     /* by IO_F_HOLD */
 	struct queue waiting;   /* for a place in io_uring */
 	struct queue failed;    /* before they reached the kernel */
 	/* The rest is shared with the threads, under the mutex. */
@@ -98,6 +103,14 @@ static int run_blocking(struct io_op *op)
 	return -EINVAL;
 }
 
+/* With the mutex held. */
+static void finish_elsewhere(struct io *io, struct io_op *op, bool tell)
+{
+	queue_push(&io->finished, op);
+	if (tell || io->owner_waits)
+		signal_owner(io);
+}
+
 static void *thread_main(void *arg)
 {
 	struct io *io = arg;
@@ -118,8 +131,7 @@ static void *thread_main(void *arg)
 		pthread_mutex_unlock(&io->mutex);
 		op->result = run_blocking(op);
 		pthread_mutex_lock(&io->mutex);
-		queue_push(&io->finished, op);
-		signal_owner(io);
+		finish_elsewhere(io, op, true);
 	}
 	pthread_mutex_unlock(&io->mutex);
 	return NULL;
@@ -143,8 +155,7 @@ static void give_to_thread(struct io *io, struct io_op *op)
 		pthread_cond_signal(&io->work);
 	} else {
 		op->result = -EAGAIN;
-		queue_push(&io->finished, op);
-		signal_owner(io);
+		finish_elsewhere(io, op, true);
 	}
 	pthread_mutex_unlock(&io->mutex);
 }
@@ -318,6 +329,7 @@ int io_new(unsigned int depth, unsigned int flags, struct io **ret_io)
 	}
 	pthread_mutex_init(&io->mutex, NULL);
 	pthread_cond_init(&io->work, NULL);
+	io->holds = (flags & IO_F_HOLD) != 0;
 	if (!(flags & IO_F_THREADS))
 		open_ring(io);
 	*ret_io = io;
@@ -362,11 +374,8 @@ unsigned int io_pending(const struct io *io)
 	return io->n_pending;
 }
 
-void io_submit(struct io *io, struct io_op *op)
+static void pass_on(struct io *io, struct io_op *op)
 {
-	op->moved = 0;
-	op->result = 0;
-	io->n_pending++;
 	if (!io->has_ring || op->kind == IO_CALL) {
 		give_to_thread(io, op);
 	} else if (op->kind == IO_WRITE && op->len == 0) {
@@ -375,6 +384,45 @@ void io_submit(struct io *io, struct io_op *op)
 		queue_push(&io->waiting, op);
 		start_waiting(io);
 	}
+}
+
+/* With others under way there is work for somebody else anyway. */
+static bool is_to_hold(const struct io *io, const struct io_op *op)
+{
+	return io->holds && io->n_pending == 1 &&
+	       (op->kind == IO_FDATASYNC || (op->kind == IO_WRITE && op->len <= HELD_MAX));
+}
+
+void io_submit(struct io *io, struct io_op *op)
+{
+	op->moved = 0;
+	op->result = 0;
+	io->n_pending++;
+	if (is_to_hold(io, op))
+		io->held = op;
+	else
+		pass_on(io, op);
+}
+
+struct io_op *io_take(struct io *io)
+{
+	return take_ptr(io->held);
+}
+
+void io_run(struct io *io, struct io_op *op)
+{
+	op->result = run_blocking(op);
+	pthread_mutex_lock(&io->mutex);
+	finish_elsewhere(io, op, false);
+	pthread_mutex_unlock(&io->mutex);
+}
+
+void io_release(struct io *io)
+{
+	struct io_op *op = take_ptr(io->held);
+
+	if (op)
+		pass_on(io, op);
 }
 
 static void finish(struct io *io, struct io_op *op)
@@ -405,16 +453,23 @@ static unsigned int reap_ring(struct io *io)
 	return n;
 }
 
+static void clear_fd(struct io *io)
+{
+	uint64_t count;
+
+	if (read(io->event_fd, &count, sizeof(count)) < 0)
+		return;
+}
+
 unsigned int io_reap(struct io *io)
 {
 	struct queue finished;
 	struct io_op *op;
 	unsigned int n = 0;
-	uint64_t count;
 
 	/* Before looking, so that what completes meanwhile makes it readable again. */
-	if (read(io->event_fd, &count, sizeof(count)) < 0)
-		count = 0;
+	if (!io->holds)
+		clear_fd(io);
 	if (io->has_ring)
 		n += reap_ring(io);
 	while ((op = queue_pop(&io->failed)) != NULL) {
@@ -434,14 +489,36 @@ unsigned int io_reap(struct io *io)
 	return n;
 }
 
+/* False when something is complete already. */
+static bool begin_waiting(struct io *io)
+{
+	bool is_empty;
+
+	io_release(io);
+	pthread_mutex_lock(&io->mutex);
+	is_empty = io->finished.head == NULL;
+	io->owner_waits = is_empty;
+	pthread_mutex_unlock(&io->mutex);
+	return is_empty;
+}
+
+static void end_waiting(struct io *io)
+{
+	pthread_mutex_lock(&io->mutex);
+	io->owner_waits = false;
+	pthread_mutex_unlock(&io->mutex);
+	clear_fd(io);
+}
+
 unsigned int io_wait(struct io *io, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = io->event_fd, .events = POLLIN };
 	unsigned int n = 0;
 
 	do {
-		if (poll(&pfd, 1, timeout_ms) < 0 && errno != EINTR)
+		if (begin_waiting(io) && poll(&pfd, 1, timeout_ms) < 0 && errno != EINTR)
 			break;
+		end_waiting(io);
 		n = io_reap(io);
 	} while (n == 0 && timeout_ms < 0 && io->n_pending > 0);
 	return n;

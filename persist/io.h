@@ -4,6 +4,8 @@
  * loop, and reaps completions as callbacks on its own thread. Below it is io_uring where the
  * kernel lets us, a small pool of threads where not; CALL operations run on threads always.
  * Operations complete in any order.
+ *
+ * "The owner" is whoever holds the lock that guards this, if several threads take turns.
  */
 #ifndef PERSIST_IO_H
 #define PERSIST_IO_H
@@ -21,6 +23,10 @@ enum io_kind {
 
 enum {
 	IO_F_THREADS = 1, /* do not try io_uring */
+	/* An operation that is short, and alone, waits until the owner has decided who does it:
+	 * io_take() or io_release(). To hand it over and to be told of its end can take longer
+	 * than the operation itself. */
+	IO_F_HOLD = 2,
 };
 
 /* Lives in the caller's memory, untouched by the caller from io_submit() until done(). */
@@ -47,7 +53,7 @@ int io_new(unsigned int depth, unsigned int flags, struct io **ret_io);
 /* Waits for all operations, calls their done(). NULL is accepted. Returns NULL. */
 struct io *io_free(struct io *io);
 
-/* Readable when io_reap() has something to do. */
+/* Readable when io_reap() has something to do; with IO_F_HOLD, for EPOLLET, it stays so. */
 int io_fd(const struct io *io);
 
 /* "io_uring" or "threads", for the log. */
@@ -55,6 +61,14 @@ const char *io_backend(const struct io *io);
 
 /* Never fails and never blocks: what cannot be started now is started later. */
 void io_submit(struct io *io, struct io_op *op);
+
+/* With IO_F_HOLD: an operation that waits to be done by the caller's thread, or NULL. It has to be
+ * given to io_run(). */
+struct io_op *io_take(struct io *io);
+/* Any thread, also beside the owner: does it here and now. io_reap() tells; the fd does not. */
+void io_run(struct io *io, struct io_op *op);
+/* With IO_F_HOLD: what waits is done by others, as without it. */
+void io_release(struct io *io);
 
 /* Calls done() of what is complete; returns how many. */
 unsigned int io_reap(struct io *io);

@@ -12,6 +12,7 @@
 
 #include "daemon/drain.h"
 #include "daemon/shard.h"
+#include "persist/file.h"
 #include "persist/segment.h"
 #include "persist/verify.h"
 #include "shm/clock.h"
@@ -27,6 +28,48 @@ static int notify_fd;
 static struct ring *pub_ring, *sub_ring;
 static struct ring_publisher publisher;
 static uint32_t slot;
+
+/* The disk does not answer to one fdatasync until it is told to. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool armed;
+	bool hangs;
+} disk = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static int hang(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	pthread_mutex_lock(&disk.mutex);
+	if (disk.armed && event->kind == FILE_FDATASYNC) {
+		disk.armed = false;
+		disk.hangs = true;
+		pthread_cond_broadcast(&disk.changed);
+		while (disk.hangs)
+			pthread_cond_wait(&disk.changed, &disk.mutex);
+	}
+	pthread_mutex_unlock(&disk.mutex);
+	return 0;
+}
+
+static void disk_set(bool armed)
+{
+	pthread_mutex_lock(&disk.mutex);
+	disk.armed = armed;
+	disk.hangs = false;
+	pthread_cond_broadcast(&disk.changed);
+	pthread_mutex_unlock(&disk.mutex);
+}
+
+static void disk_await(void)
+{
+	pthread_mutex_lock(&disk.mutex);
+	while (!disk.hangs)
+		pthread_cond_wait(&disk.changed, &disk.mutex);
+	pthread_mutex_unlock(&disk.mutex);
+}
+
+static const struct file_hooks hooks = { .before = hang };
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -87,12 +130,13 @@ static bool small_disk(void)
 	return true;
 }
 
-static void setup(void)
+static void set_up(int force_threads)
 {
-	struct drain_options drain_options = { .node = -1 };
+	struct drain_options drain_options = { .node = -1, .force_threads = force_threads };
 
 	urcu_memb_register_thread();
 	membarrier_register();
+	file_set_hooks(&hooks);
 	strcpy(dir, "/tmp/leat-drain-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	notify_fd = eventfd(0, EFD_CLOEXEC);
@@ -112,6 +156,17 @@ static void setup(void)
 	start_shard();
 	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
 	attach();
+}
+
+static void setup(void)
+{
+	set_up(0);
+}
+
+/* A hook that waits must not be called by who submits to io_uring. */
+static void setup_threads(void)
+{
+	set_up(1);
 }
 
 static void teardown(void)
@@ -160,19 +215,24 @@ static void publish(uint32_t value_len, uint32_t sequence)
 	ck_assert_int_eq(publish_at(value_len, sequence, &pos), 0);
 }
 
-static void wait_durable(void)
+static void wait_for(uint64_t (*progress)(const struct ring *ring))
 {
 	uint64_t end = ring_tail(pub_ring);
 
 	for (;;) {
 		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
 
-		if (ring_durable(pub_ring) >= end)
+		if (progress(pub_ring) >= end)
 			return;
 		ring_kick_drain(&publisher, true);
 		ck_assert_int_ne(wait_bell(&pub_ring->govern->ack_bell, bell, 5 * NS_PER_S),
 				 -ETIMEDOUT);
 	}
+}
+
+static void wait_durable(void)
+{
+	wait_for(ring_durable);
 }
 
 START_TEST(records_become_durable_and_the_ring_is_reused)
@@ -616,6 +676,44 @@ START_TEST(an_eventfd_that_a_publisher_empties_does_not_stop_the_drain)
 }
 END_TEST
 
+START_TEST(a_disk_that_does_not_answer_holds_up_no_other_shard)
+{
+	char second_dir[sizeof(dir) + 8];
+	struct shard *first = shard;
+	uint32_t first_slot = slot;
+	uint64_t before;
+
+	publish(10, 1);
+	wait_durable();
+	disk_set(true);
+	publish(10, 2);
+	wait_for(ring_written);
+	disk_await();
+	/* Its own shard goes on as well, up to where the disk has to answer. */
+	before = ring_durable(pub_ring);
+	publish(10, 3);
+	wait_for(ring_written);
+	detach();
+	snprintf(second_dir, sizeof(second_dir), "%s/second", dir);
+	options.directory = second_dir;
+	options.shard = 1;
+	start_shard();
+	ck_assert_int_eq(shard_slot_take(shard, (uint32_t)getpid(), 0, 0, 1, &slot), 0);
+	attach();
+	for (uint32_t i = 0; i < 3000; i++)
+		publish(100, i);
+	wait_durable();
+	detach();
+	stop_shard(false);
+	shard = first;
+	slot = first_slot;
+	attach();
+	ck_assert_uint_eq(ring_durable(pub_ring), before);
+	disk_set(false);
+	wait_durable();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon/drain");
@@ -642,6 +740,12 @@ int main(void)
 	tcase_add_test(tcase, a_wild_tail_does_not_keep_a_shard_from_its_new_ring);
 	tcase_add_test(tcase, words_that_promise_long_records_do_not_hold_up_the_drain);
 	tcase_add_test(tcase, an_eventfd_that_a_publisher_empties_does_not_stop_the_drain);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("threads");
+	tcase_add_checked_fixture(tcase, setup_threads, teardown);
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, records_become_durable_and_the_ring_is_reused);
+	tcase_add_test(tcase, a_disk_that_does_not_answer_holds_up_no_other_shard);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

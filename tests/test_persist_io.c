@@ -183,6 +183,73 @@ START_TEST(the_fd_is_readable_when_there_is_something_to_reap)
 }
 END_TEST
 
+START_TEST(what_is_short_and_alone_waits_until_its_owner_has_decided_who_does_it)
+{
+	struct io_op *op;
+
+	ck_assert_int_eq(io_new(0, IO_F_HOLD | (_i ? IO_F_THREADS : 0), &io), 0);
+	ck_assert_ptr_null(io_take(io));
+	submit(0, IO_WRITE);
+	op = io_take(io);
+	ck_assert_ptr_eq(op, &ops[0].op);
+	ck_assert_ptr_null(io_take(io));
+	ck_assert_uint_eq(io_reap(io), 0);
+	io_run(io, op);
+	ck_assert_int_eq(ops[0].n_done, 0);
+	ck_assert_uint_eq(io_reap(io), 1);
+	ck_assert_int_eq(ops[0].n_done, 1);
+	/* Released, or waited for, it is done as any other. */
+	submit(1, IO_FDATASYNC);
+	io_release(io);
+	ck_assert_ptr_null(io_take(io));
+	while (io_pending(io) > 0)
+		io_wait(io, 1000);
+	submit(2, IO_WRITE);
+	while (io_pending(io) > 0)
+		io_wait(io, 1000);
+	/* The second one is not alone; what is not short does not wait. */
+	submit(3, IO_WRITE);
+	submit(4, IO_FDATASYNC);
+	ck_assert_ptr_eq(io_take(io), &ops[3].op);
+	ck_assert_ptr_null(io_take(io));
+	io_run(io, &ops[3].op);
+	while (io_pending(io) > 0)
+		io_wait(io, 1000);
+	submit(5, IO_CALL);
+	ck_assert_ptr_null(io_take(io));
+	submit(6, IO_WRITEBACK);
+	ck_assert_ptr_null(io_take(io));
+	io_free(io);
+	for (size_t i = 0; i < 7; i++)
+		ck_assert_int_eq(ops[i].n_done, 1);
+}
+END_TEST
+
+static void *run_later(void *arg)
+{
+	usleep(20 * 1000);
+	io_run(io, arg);
+	return NULL;
+}
+
+START_TEST(an_owner_who_waits_is_told_of_what_another_thread_has_done_itself)
+{
+	struct io_op *op;
+	pthread_t thread;
+
+	ck_assert_int_eq(io_new(0, IO_F_HOLD, &io), 0);
+	for (size_t i = 0; i < 10; i++) {
+		submit(i, IO_WRITE);
+		op = io_take(io);
+		ck_assert_int_eq(pthread_create(&thread, NULL, run_later, op), 0);
+		ck_assert_uint_eq(io_wait(io, -1), 1);
+		ck_assert_int_eq(ops[i].n_done, 1);
+		pthread_join(thread, NULL);
+	}
+	io_free(io);
+}
+END_TEST
+
 /* Refuses one system call with an errno, as a container's filter does. */
 static void forbid(unsigned int nr, unsigned int error)
 {
@@ -226,6 +293,9 @@ int main(void)
 	tcase_add_loop_test(tc, errors_arrive_as_results, 0, 2);
 	tcase_add_loop_test(tc, a_write_that_the_kernel_shortens_is_continued_to_its_error, 0, 2);
 	tcase_add_loop_test(tc, the_fd_is_readable_when_there_is_something_to_reap, 0, 2);
+	tcase_add_loop_test(
+		tc, what_is_short_and_alone_waits_until_its_owner_has_decided_who_does_it, 0, 2);
+	tcase_add_test(tc, an_owner_who_waits_is_told_of_what_another_thread_has_done_itself);
 	tcase_add_loop_test(tc, threads_do_the_work_where_io_uring_is_forbidden, 0, 3);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
