@@ -5,6 +5,7 @@ TOOLS_SRCS += \
 	tools/bench_advise.c \
 	tools/bench_advise_look.c \
 	tools/bench_advise_try.c \
+	tools/bench_axis.c \
 	tools/bench_catchup.c \
 	tools/bench_clock.c \
 	tools/bench_daemon.c \
