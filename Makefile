@@ -111,6 +111,16 @@ ifneq ($(strip $(flags_now)),$(strip $(file <$(flags_file))))
 $(file >$(flags_file),$(flags_now))
 endif
 
+# A figure means nothing without the commit it was measured at; only what prints it is made again.
+commit_now := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
+commit_file := $(B)/commit
+ifneq ($(commit_now),$(file <$(commit_file)))
+$(file >$(commit_file),$(commit_now))
+endif
+$(B)/obj/tools/bench_machine.o $(B)/tobj/tools/bench_machine.o: $(commit_file)
+$(B)/obj/tools/bench_machine.o $(B)/tobj/tools/bench_machine.o: \
+	private folder_FLAGS := -DLEAT_COMMIT='"$(commit_now)"'
+
 # ---- objects and archives ---------------------------------------------------
 
 # obj/ is what is installed. tobj/ is the same with LEAT_TESTPOINTS defined, so

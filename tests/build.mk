@@ -53,6 +53,7 @@ UNIT_TESTS += \
 	tests/test_shm_wait.c \
 	tests/test_tools_bench_advise.c \
 	tests/test_tools_bench_axis.c \
+	tests/test_tools_bench_chart.c \
 	tests/test_tools_bench_hist.c \
 	tests/test_tools_bench_peer.c \
 	tests/test_tools_bench_report.c \

@@ -12,6 +12,9 @@
 
 #include "tools/tool.h"
 
+#ifndef LEAT_COMMIT
+#define LEAT_COMMIT ""
+#endif
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -72,7 +75,7 @@ void bench_machine_describe(const char *dir, struct bench_machine *ret_machine)
 	struct utsname name;
 	struct tm utc;
 
-	*ret_machine = (struct bench_machine){ 0 };
+	*ret_machine = (struct bench_machine){ .commit = LEAT_COMMIT };
 	read_cpuinfo(ret_machine);
 	if (uname(&name) == 0)
 		snprintf(ret_machine->kernel, sizeof(ret_machine->kernel), "%s %s", name.sysname,

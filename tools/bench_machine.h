@@ -10,7 +10,8 @@ struct bench_machine {
 	char kernel[160];
 	char file_system[32];
 	char date[32];
-	double load; /* of the last minute, when the bench began: others distort it */
+	char commit[48]; /* that leat was built from; empty when it was not built in a clone */
+	double load;     /* of the last minute, when the bench began: others distort it */
 	bool virtual_machine;
 };
 

@@ -201,7 +201,8 @@ const char *bench_report_value(enum bench_kind kind, double value, char *buf, si
 
 static void print_head(const struct bench_env *env, const struct bench_machine *machine)
 {
-	printf("leat %s on %s, %d CPU%s%s, %s, %s\n", leat_version(), machine->cpu, env->n_cpus,
+	printf("leat %s%s%s on %s, %d CPU%s%s, %s, %s\n", leat_version(),
+	       machine->commit[0] ? " " : "", machine->commit, machine->cpu, env->n_cpus,
 	       env->n_cpus == 1 ? "" : "s", machine->virtual_machine ? " (virtual)" : "",
 	       machine->kernel, machine->date);
 	printf("medians of %d interleaved run%s%s, records of %d bytes, files on %s, ", env->n_runs,
@@ -464,7 +465,7 @@ static json_t *json_machine(const struct bench_env *env, const struct bench_mach
 			 rounded(machine->load));
 }
 
-int bench_report_json(const struct bench_env *env, const struct bench_machine *machine,
+int bench_report_json(FILE *file, const struct bench_env *env, const struct bench_machine *machine,
 		      const struct bench_series *all)
 {
 	json_t *results = json_object(), *root;
@@ -475,14 +476,15 @@ int bench_report_json(const struct bench_env *env, const struct bench_machine *m
 		if (all[i].selected)
 			json_object_set_new(results, bench_table[i].name, json_series(all, i));
 	}
-	root = json_pack("{s:s, s:s, s:o, s:{s:b, s:i, s:i, s:b}, s:o}", "version", leat_version(),
-			 "date", machine->date, "machine", json_machine(env, machine), "options",
-			 "quick", env->quick, "runs", env->n_runs, "value_len", BENCH_VALUE_LEN,
-			 "private_bus", env->private_bus, "results", results);
+	root = json_pack("{s:s, s:s, s:s, s:o, s:{s:b, s:i, s:i, s:b}, s:o}", "version",
+			 leat_version(), "commit", machine->commit, "date", machine->date,
+			 "machine", json_machine(env, machine), "options", "quick", env->quick,
+			 "runs", env->n_runs, "value_len", BENCH_VALUE_LEN, "private_bus",
+			 env->private_bus, "results", results);
 	if (!root)
 		return -ENOMEM;
-	rc = json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
-	printf("\n");
+	rc = json_dumpf(root, file, JSON_COMPACT | JSON_REAL_PRECISION(7));
+	fputc('\n', file);
 	json_decref(root);
 	return rc < 0 ? -EIO : 0;
 }

@@ -3,6 +3,8 @@
 #ifndef TOOLS_BENCH_REPORT_H
 #define TOOLS_BENCH_REPORT_H
 
+#include <stdio.h>
+
 #include "tools/bench.h"
 #include "tools/bench_machine.h"
 
@@ -36,8 +38,8 @@ struct bench_row {
 bool bench_report_row(const struct bench_series *all, size_t index, struct bench_row *ret_row);
 void bench_report_table(const struct bench_env *env, const struct bench_machine *machine,
 			const struct bench_series *all);
-/* One object; -ENOMEM. */
-int bench_report_json(const struct bench_env *env, const struct bench_machine *machine,
+/* One object on a line; -ENOMEM, -EIO. */
+int bench_report_json(FILE *file, const struct bench_env *env, const struct bench_machine *machine,
 		      const struct bench_series *all);
 /* "141 ns", "16.2 M/s", "1.43 GB/s": a value of that kind in a few characters. */
 const char *bench_report_value(enum bench_kind kind, double value, char *buf, size_t len);

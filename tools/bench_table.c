@@ -124,6 +124,29 @@
 		.beside = (leat), .peer = (driver), .work = (what), .x = (len),                    \
 		.run = bench_peer_run,                                                             \
 	}
+/* Peers beside leat's row of that size. */
+#define PEER_SIZE_ROWS(size, len)                                                                  \
+	{                                                                                          \
+		.name = "pipe-" size,                                                              \
+		.title = "pipe: 1 to 1, " size "B records",                                        \
+		.kind = BENCH_RATE,                                                                \
+		.extra = true,                                                                     \
+		.is_peer = true,                                                                   \
+		.beside = "size-" size,                                                            \
+		.series = "size",                                                                  \
+		.series_of = "pipe",                                                               \
+		.x = (len),                                                                        \
+		.run = bench_socket_pipe_rate,                                                     \
+	},                                                                                         \
+		PEER_SIZE_ROW("zeromq", "ZeroMQ", size, len),                                      \
+		PEER_SIZE_ROW("nng", "nng", size, len)
+#define PEER_SIZE_ROW(driver, words, size, len)                                                    \
+	{                                                                                          \
+		.name = driver "-" size, .title = words ": 1 to 1, " size "B records",             \
+		.kind = BENCH_RATE, .extra = true, .is_peer = true, .beside = "size-" size,        \
+		.series = "size", .series_of = words, .x = (len), .peer = driver, .work = "rate",  \
+		.run = bench_peer_run,                                                             \
+	}
 
 const struct bench_workload bench_table[] = {
 	{
@@ -433,6 +456,11 @@ const struct bench_workload bench_table[] = {
 	SIZE_ROWS("64Ki", 65536),
 	SIZE_ROWS("256Ki", 262144),
 	SIZE_ROWS("1Mi", 1048576),
+	PEER_SIZE_ROWS("64", 64),
+	PEER_SIZE_ROWS("1Ki", 1024),
+	PEER_SIZE_ROWS("16Ki", 16384),
+	PEER_SIZE_ROWS("256Ki", 262144),
+	PEER_SIZE_ROWS("1Mi", 1048576),
 	SHARDS_ROW(1),
 	SHARDS_ROW(2),
 	SHARDS_ROW(4),

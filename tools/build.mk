@@ -7,6 +7,7 @@ TOOLS_SRCS += \
 	tools/bench_advise_try.c \
 	tools/bench_axis.c \
 	tools/bench_catchup.c \
+	tools/bench_chart.c \
 	tools/bench_clock.c \
 	tools/bench_daemon.c \
 	tools/bench_disk.c \
@@ -17,8 +18,10 @@ TOOLS_SRCS += \
 	tools/bench_load.c \
 	tools/bench_machine.c \
 	tools/bench_memory.c \
+	tools/bench_page.c \
 	tools/bench_pair.c \
 	tools/bench_peer.c \
+	tools/bench_plot.c \
 	tools/bench_proc.c \
 	tools/bench_publish.c \
 	tools/bench_rate.c \

@@ -16,6 +16,7 @@
 #include "tools/bench_clock.h"
 #include "tools/bench_daemon.h"
 #include "tools/bench_machine.h"
+#include "tools/bench_page.h"
 #include "tools/bench_replay.h"
 #include "tools/bench_report.h"
 #include "tools/tool.h"
@@ -37,6 +38,7 @@ static const char help[] =
 	"                   for others); the floors that they are compared with run as well\n"
 	"      --list       print the names of the workloads\n"
 	"      --json       print one JSON object: machine, options, results by name\n"
+	"      --report DIR write a page with charts, the charts and the JSON there as well\n"
 	"      --dir DIR    where files go (default: $TMPDIR or /tmp); choose the disk that\n"
 	"                   matters to you\n"
 	"  -b, --bus PATH   measure the daemon of this socket instead of a private one\n"
@@ -53,6 +55,7 @@ struct arguments {
 	int n_runs;
 	const char *only;
 	const char *dir;
+	const char *report;
 	const char *bus;
 };
 
@@ -78,7 +81,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		OPT_ONLY,
 		OPT_LIST,
 		OPT_JSON,
-		OPT_DIR
+		OPT_DIR,
+		OPT_REPORT
 	};
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, OPT_QUICK },
@@ -88,6 +92,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "dir", required_argument, NULL, OPT_DIR },
+		{ "report", required_argument, NULL, OPT_REPORT },
 		TOOL_LONG_OPTIONS,
 	};
 	int c, status;
@@ -108,6 +113,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 			arguments->json = true;
 		else if (c == OPT_DIR)
 			arguments->dir = optarg;
+		else if (c == OPT_REPORT)
+			arguments->report = optarg;
 		else if (c == 'b')
 			arguments->bus = optarg;
 		else
@@ -326,6 +333,18 @@ static int measure(struct bench_env *env, const struct arguments *arguments,
 	return status == TOOL_OK ? run_status : status;
 }
 
+static int write_report(struct bench_env *env, const struct bench_machine *machine,
+			const struct bench_series *all, const char *dir)
+{
+	int rc = bench_page_write(env, machine, all, dir);
+
+	if (rc < 0)
+		tool_error("%s", env->error);
+	else
+		fprintf(stderr, "the report is in %s/index.html\n", dir);
+	return rc;
+}
+
 int cmd_bench(int argc, char **argv)
 {
 	cleanup_with(tool_free) struct bench_series *all = NULL;
@@ -358,7 +377,9 @@ int cmd_bench(int argc, char **argv)
 		return status;
 	if (!arguments.json)
 		bench_report_table(&env, &machine, all);
-	else if (bench_report_json(&env, &machine, all) < 0)
+	else if (bench_report_json(stdout, &env, &machine, all) < 0)
+		status = TOOL_FAILED;
+	if (arguments.report && write_report(&env, &machine, all, arguments.report) < 0)
 		status = TOOL_FAILED;
 	return tool_flush_stdout(status);
 }

@@ -13,8 +13,9 @@
 #include "tools/tool.h"
 
 enum {
-	/* Messages that a socket may hold: enough that neither side waits for the other's pace. */
+	/* What a socket may hold: enough that neither side waits for the other's pace. */
 	HIGH_WATER = 100 * 1000,
+	HIGH_WATER_LEN = 64 << 20,
 	LINGER_MS = 20 * 1000,
 };
 
@@ -61,7 +62,8 @@ static int zeromq_open(struct bench_side *side)
 	const struct kinds *kinds = side->pair->context;
 	struct own *own = calloc(1, sizeof(*own));
 	char address[sizeof(side->team->env->dir) + 32];
-	int rc;
+	size_t room = HIGH_WATER_LEN / side->len;
+	int high_water = room < HIGH_WATER ? (int)room : HIGH_WATER, rc;
 
 	if (!own)
 		return bench_team_fail(side->team, side->me, -ENOMEM, "no memory");
@@ -72,8 +74,8 @@ static int zeromq_open(struct bench_side *side)
 		own->socket = zmq_socket(own->context, side->me ? kinds->second : kinds->first);
 	if (!own->socket)
 		return fail(side, "no socket");
-	set(own->socket, ZMQ_SNDHWM, HIGH_WATER);
-	set(own->socket, ZMQ_RCVHWM, HIGH_WATER);
+	set(own->socket, ZMQ_SNDHWM, high_water);
+	set(own->socket, ZMQ_RCVHWM, high_water);
 	set(own->socket, ZMQ_LINGER, LINGER_MS);
 	rc = side->me ? zmq_bind(own->socket, address) : zmq_connect(own->socket, address);
 	return rc < 0 ? fail(side, address) : 0;
