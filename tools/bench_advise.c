@@ -35,7 +35,7 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 done, 1 something failed, 2 wrong usage.\n";
 
-const struct advice_row advice_rows[] = {
+const struct advice_row bench_advise_rows[] = {
 	{
 		.name = "spinning",
 		.title = "polling instead of sleeping",
@@ -150,7 +150,7 @@ const struct advice_row advice_rows[] = {
 	},
 };
 
-const size_t advice_rows_len = ARRAY_LEN(advice_rows);
+const size_t bench_advise_rows_len = ARRAY_LEN(bench_advise_rows);
 
 static const char *const state_words[] = {
 	[ADVICE_GOOD] = "as it should be",
@@ -213,14 +213,14 @@ static int advise(struct bench_env *env, struct advice *all)
 	int rc, status = TOOL_OK;
 	size_t i;
 
-	for (i = 0; i < advice_rows_len; i++) {
-		advice_rows[i].look(env, &all[i]);
-		if (!advice_rows[i].try || all[i].why[0])
+	for (i = 0; i < bench_advise_rows_len; i++) {
+		bench_advise_rows[i].look(env, &all[i]);
+		if (!bench_advise_rows[i].try || all[i].why[0])
 			continue;
 		env->error[0] = '\0';
-		rc = advice_rows[i].needs_bus && !env->bus[0]
+		rc = bench_advise_rows[i].needs_bus && !env->bus[0]
 			     ? -ENOTCONN
-			     : try_both(env, &advice_rows[i], &all[i]);
+			     : try_both(env, &bench_advise_rows[i], &all[i]);
 		if (rc == 0)
 			continue;
 		snprintf(all[i].why, sizeof(all[i].why), "%.150s",
@@ -271,12 +271,12 @@ static void print_text(const struct bench_env *env, const struct bench_machine *
 	if (machine->load > 0.5)
 		printf("note: the load was %.1f when it began; others distort the figures\n",
 		       machine->load);
-	for (i = 0; i < advice_rows_len; i++) {
-		printf("\n%s: %s\n", advice_rows[i].title, state_words[all[i].state]);
+	for (i = 0; i < bench_advise_rows_len; i++) {
+		printf("\n%s: %s\n", bench_advise_rows[i].title, state_words[all[i].state]);
 		printf("  now       %s\n", all[i].now);
 		if (all[i].how[0])
 			printf("  how       %s\n", all[i].how);
-		print_gain(&advice_rows[i], &all[i]);
+		print_gain(&bench_advise_rows[i], &all[i]);
 	}
 }
 
@@ -308,9 +308,9 @@ static int print_json(const struct bench_env *env, const struct bench_machine *m
 	size_t i;
 	int rc;
 
-	for (i = 0; i < advice_rows_len; i++)
-		json_object_set_new(advice, advice_rows[i].name,
-				    json_advice(&advice_rows[i], &all[i]));
+	for (i = 0; i < bench_advise_rows_len; i++)
+		json_object_set_new(advice, bench_advise_rows[i].name,
+				    json_advice(&bench_advise_rows[i], &all[i]));
 	root = json_pack("{s:s, s:s, s:{s:s, s:i, s:b, s:s, s:s, s:f}, s:o}", "version",
 			 leat_version(), "date", machine->date, "machine", "cpu", machine->cpu,
 			 "cpus", env->n_cpus, "virtual", machine->virtual_machine, "kernel",
@@ -391,7 +391,7 @@ static int look_and_try(struct bench_env *env, const struct arguments *arguments
 
 int bench_advise(int argc, char **argv)
 {
-	cleanup_with(tool_free) struct advice *all = calloc(advice_rows_len, sizeof(*all));
+	cleanup_with(tool_free) struct advice *all = calloc(bench_advise_rows_len, sizeof(*all));
 	struct arguments arguments = { 0 };
 	struct bench_machine machine = { 0 };
 	struct bench_env env = { 0 };

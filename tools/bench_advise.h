@@ -37,8 +37,8 @@ struct advice_row {
 	bool needs_bus;
 };
 
-extern const struct advice_row advice_rows[];
-extern const size_t advice_rows_len;
+extern const struct advice_row bench_advise_rows[];
+extern const size_t bench_advise_rows_len;
 
 /* What is set; fills in all but the figures. */
 void advise_look_pinning(const struct bench_env *env, struct advice *advice);
@@ -70,11 +70,11 @@ int advise_try_clock(struct bench_env *env, bool with, double *ret_value);
 int advise_try_idle(struct bench_env *env, bool with, double *ret_value);
 
 /* The first line of a file without its end; "" where it cannot be read. */
-void advise_read_line(const char *path, char *line, size_t len);
+void advise_look_line(const char *path, char *line, size_t len);
 /* The word in brackets of a choice such as "always [madvise] never"; the whole without any. */
-void advise_chosen_word(const char *line, char *word, size_t len);
+void advise_look_word(const char *line, char *word, size_t len);
 /* Number n (from 0) of a list such as "0-3,8"; -1 when it is shorter. */
-int advise_nth_cpu(const char *list, int n);
+int advise_look_nth_cpu(const char *list, int n);
 
 /* `leat bench advise`: argv[0] is "advise"; the exit status. */
 int bench_advise(int argc, char **argv);

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # One source a line, sorted; the comment that closes the list keeps every line alike.
 TOOLS_SRCS += \
+	tools/advise_look.c \
+	tools/advise_try.c \
 	tools/bench_ack.c \
 	tools/bench_advise.c \
-	tools/bench_advise_look.c \
-	tools/bench_advise_try.c \
 	tools/bench_axis.c \
 	tools/bench_catchup.c \
 	tools/bench_chart.c \

@@ -152,10 +152,10 @@ int advise_try_numa(struct bench_env *env, bool with, double *ret_value)
 	struct bench_result result;
 	int rc;
 
-	advise_read_line("/sys/devices/system/node/node0/cpulist", here, sizeof(here));
-	advise_read_line("/sys/devices/system/node/node1/cpulist", there, sizeof(there));
-	rc = run_on(env, advise_nth_cpu(here, 0),
-		    with ? advise_nth_cpu(here, 1) : advise_nth_cpu(there, 0), "ring",
+	advise_look_line("/sys/devices/system/node/node0/cpulist", here, sizeof(here));
+	advise_look_line("/sys/devices/system/node/node1/cpulist", there, sizeof(there));
+	rc = run_on(env, advise_look_nth_cpu(here, 0),
+		    with ? advise_look_nth_cpu(here, 1) : advise_look_nth_cpu(there, 0), "ring",
 		    bench_memory_ring, &result);
 	*ret_value = result.value;
 	return rc;
@@ -169,8 +169,8 @@ int advise_try_smt(struct bench_env *env, bool with, double *ret_value)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
 		 env->cpus[0]);
-	advise_read_line(path, siblings, sizeof(siblings));
-	for (i = 0; !with && (other = advise_nth_cpu(siblings, i)) == env->cpus[0]; i++)
+	advise_look_line(path, siblings, sizeof(siblings));
+	for (i = 0; !with && (other = advise_look_nth_cpu(siblings, i)) == env->cpus[0]; i++)
 		;
 	rc = run_on(env, env->cpus[0], other, "ring", bench_memory_ring, &result);
 	*ret_value = result.value;

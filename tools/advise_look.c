@@ -40,7 +40,7 @@ static void say(char *field, size_t len, const char *format, ...)
 	va_end(args);
 }
 
-void advise_read_line(const char *path, char *line, size_t len)
+void advise_look_line(const char *path, char *line, size_t len)
 {
 	FILE *file = fopen(path, "re");
 
@@ -51,7 +51,7 @@ void advise_read_line(const char *path, char *line, size_t len)
 		fclose(file);
 }
 
-void advise_chosen_word(const char *line, char *word, size_t len)
+void advise_look_word(const char *line, char *word, size_t len)
 {
 	const char *start = strchr(line, '['), *end = start ? strchr(start, ']') : NULL;
 
@@ -61,7 +61,7 @@ void advise_chosen_word(const char *line, char *word, size_t len)
 		snprintf(word, len, "%s", line);
 }
 
-int advise_nth_cpu(const char *list, int n)
+int advise_look_nth_cpu(const char *list, int n)
 {
 	char *end;
 	long first, last;
@@ -88,7 +88,7 @@ void advise_look_pinning(const struct bench_env *env, struct advice *advice)
 {
 	char isolated[LINE_LEN];
 
-	advise_read_line(CPU_DIR "/isolated", isolated, sizeof(isolated));
+	advise_look_line(CPU_DIR "/isolated", isolated, sizeof(isolated));
 	SAY(advice->now, "%d CPUs to run on, %s%s kept free of others", env->n_cpus,
 	    isolated[0] ? isolated : "none", isolated[0] ? "" : " of them");
 	if (env->cpus[1] < 0) {
@@ -128,8 +128,8 @@ void advise_look_huge_pages(const struct bench_env *env, struct advice *advice)
 	long n_free, needed = BENCH_STREAM_RING_LEN / HUGE_LEN;
 
 	(void)env;
-	advise_read_line(HUGE_DIR "/nr_hugepages", total, sizeof(total));
-	advise_read_line(HUGE_DIR "/free_hugepages", unused, sizeof(unused));
+	advise_look_line(HUGE_DIR "/nr_hugepages", total, sizeof(total));
+	advise_look_line(HUGE_DIR "/free_hugepages", unused, sizeof(unused));
 	if (!total[0]) {
 		advice->state = ADVICE_ABSENT;
 		SAY(advice->now, "this kernel has no pool of pages of 2 MiB");
@@ -155,8 +155,8 @@ void advise_look_transparent(const struct bench_env *env, struct advice *advice)
 	char line[LINE_LEN], word[LINE_LEN];
 
 	(void)env;
-	advise_read_line(SHMEM_THP, line, sizeof(line));
-	advise_chosen_word(line, word, sizeof(word));
+	advise_look_line(SHMEM_THP, line, sizeof(line));
+	advise_look_word(line, word, sizeof(word));
 	if (!line[0]) {
 		advice->state = ADVICE_ABSENT;
 		SAY(advice->now, "this kernel has none");
@@ -207,8 +207,8 @@ void advise_look_smt(const struct bench_env *env, struct advice *advice)
 {
 	char active[LINE_LEN], siblings[LINE_LEN];
 
-	advise_read_line(CPU_DIR "/smt/active", active, sizeof(active));
-	advise_read_line(CPU_DIR "/cpu0/topology/thread_siblings_list", siblings, sizeof(siblings));
+	advise_look_line(CPU_DIR "/smt/active", active, sizeof(active));
+	advise_look_line(CPU_DIR "/cpu0/topology/thread_siblings_list", siblings, sizeof(siblings));
 	if (strcmp(active, "1") != 0) {
 		advice->state = ADVICE_ABSENT;
 		SAY(advice->now, "one thread to a core, as far as this machine shows");
@@ -288,7 +288,7 @@ void advise_look_io_uring(const struct bench_env *env, struct advice *advice)
 	int fd = (int)syscall(SYS_io_uring_setup, 1, &params);
 
 	(void)env;
-	advise_read_line("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
+	advise_look_line("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
 	if (fd >= 0) {
 		close(fd);
 		advice->state = ADVICE_GOOD;
@@ -324,9 +324,9 @@ void advise_look_clock(const struct bench_env *env, struct advice *advice)
 	char source[LINE_LEN], others[LINE_LEN];
 
 	(void)env;
-	advise_read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource", source,
+	advise_look_line("/sys/devices/system/clocksource/clocksource0/current_clocksource", source,
 			 sizeof(source));
-	advise_read_line("/sys/devices/system/clocksource/clocksource0/available_clocksource",
+	advise_look_line("/sys/devices/system/clocksource/clocksource0/available_clocksource",
 			 others, sizeof(others));
 	SAY(advice->now, "the kernel's is \"%.48s\"", source[0] ? source : "not known");
 	if (strcmp(source, "tsc") == 0 || strcmp(source, "arch_sys_counter") == 0 ||
@@ -344,7 +344,7 @@ void advise_look_governor(const struct bench_env *env, struct advice *advice)
 	char governor[LINE_LEN];
 
 	(void)env;
-	advise_read_line(CPU_DIR "/cpu0/cpufreq/scaling_governor", governor, sizeof(governor));
+	advise_look_line(CPU_DIR "/cpu0/cpufreq/scaling_governor", governor, sizeof(governor));
 	if (!governor[0]) {
 		advice->state = ADVICE_ABSENT;
 		SAY(advice->now, "not this machine's to set%s", ", as in most virtual ones");
@@ -366,8 +366,8 @@ void advise_look_idle(const struct bench_env *env, struct advice *advice)
 	char driver[LINE_LEN], poll_ns[LINE_LEN];
 
 	(void)env;
-	advise_read_line(CPU_DIR "/cpuidle/current_driver", driver, sizeof(driver));
-	advise_read_line("/sys/module/haltpoll/parameters/guest_halt_poll_ns", poll_ns,
+	advise_look_line(CPU_DIR "/cpuidle/current_driver", driver, sizeof(driver));
+	advise_look_line("/sys/module/haltpoll/parameters/guest_halt_poll_ns", poll_ns,
 			 sizeof(poll_ns));
 	SAY(advice->now, "idle CPUs sleep by \"%.32s\"%s%.16s%s", driver[0] ? driver : "none",
 	    poll_ns[0] ? ", after polling for " : "", poll_ns, poll_ns[0] ? " ns at most" : "");
