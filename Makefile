@@ -310,8 +310,11 @@ demo:  ## install what is missing, build, show the bus at work
 	$(Q)$(MAKE) all
 	$(Q)$(TEST_ENV) tests/demo.sh
 
-bench: all  ## measure this machine, leat and its peers
-	$(Q)$(B)/leat bench
+BENCH ?= --all --runs 5
+bench:  ## install what is missing, build, measure machine, leat and peers; BENCH=--quick for a look
+	$(Q)tests/deps.sh bench
+	$(Q)$(MAKE) all
+	$(Q)$(B)/leat bench $(BENCH) --report $(O)/bench
 
 MAN_PAGES = $(wildcard tools/*.1 clientlib/man/*.3 clientlib/man/*.7 daemon/*.8)
 man_place = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
@@ -362,7 +365,7 @@ dist: ## pack the committed tree as $(O)/leat-VERSION.tar.gz
 	$(Q)echo $(O)/leat-$(VERSION).tar.gz
 
 clean:  ## remove everything that was made
-	$(Q)rm -rf $(foreach v,$(VARIANTS),$(O)/$(v)) $(O)/leat-*.tar.gz
+	$(Q)rm -rf $(foreach v,$(VARIANTS),$(O)/$(v)) $(O)/bench $(O)/leat-*.tar.gz
 	$(Q)rmdir $(O) 2>/dev/null || test "$$(ls -A $(O) 2>/dev/null)" || test ! -e $(O)
 
 format:  ## rewrite the sources as .clang-format says

@@ -73,6 +73,50 @@ a_bus_that_is_there_is_used_and_left_as_it_was()
 	bus_stop
 }
 
+a_report_is_a_page_with_charts_and_the_json()
+{
+	local file what
+	mkdir "$dir/work"
+	leat bench --quick --runs 1 --dir "$dir/work" --report "$dir/report" \
+		--only round-trip-sleep,rate,pipe-round-trip,pipe-rate >"$dir/bench.out" 2>"$dir/bench.err" ||
+		fail "status $?: $(cat "$dir/bench.err")"
+	has_text "$dir/bench.err" "$dir/report/index.html" || fail 'it does not say where'
+	for file in index.html bench.json round-trip.svg rate.svg; do
+		[ -s "$dir/report/$file" ] || fail "no $file in $(ls "$dir/report")"
+	done
+	[ ! -e "$dir/report/disk.svg" ] || fail 'a chart of what was not measured'
+	# Processor, kernel, version and date are on the page and on every chart.
+	for what in "$(uname -r)" "leat $(leat --version | grep -o '[0-9][0-9.]*' | head -n 1)" \
+		"$(date -u +%Y-%m-%d)" "$(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo)"; do
+		for file in index.html round-trip.svg rate.svg; do
+			grep -q -F -e "$what" "$dir/report/$file" || fail "$what is not in $file"
+		done
+	done
+	equal "$(grep -c '^<svg ' "$dir/report/index.html")" 2 'charts on the page'
+	! grep -q -e '<script' -e 'src=' -e 'href=' "$dir/report/index.html" ||
+		fail 'the page needs something else'
+	if command -v xmllint >/dev/null; then
+		xmllint --noout "$dir/report"/*.svg "$dir/report/index.html" 2>"$dir/xml.err" ||
+			fail "not well-formed: $(head -n 5 "$dir/xml.err")"
+	fi
+	# A second report replaces the first one.
+	leat bench --quick --runs 1 --dir "$dir/work" --report "$dir/report" --only futex \
+		>"$dir/bench.out" 2>"$dir/bench.err"
+	[ ! -e "$dir/report/rate.svg" ] || fail 'a chart of an earlier report is left'
+	refused 1 leat bench --quick --runs 1 --only futex --report "$dir/none/report"
+	has_text "$dir/refused" "$dir/none/report" || fail "what failed? $(cat "$dir/refused")"
+	nothing_left
+}
+
+peers_can_be_left_out()
+{
+	mkdir "$dir/work"
+	leat bench --quick --runs 1 --no-peers --json --dir "$dir/work" >"$dir/bench.json"
+	! grep -q '"is_peer":true' "$dir/bench.json" || fail 'a peer was measured'
+	has_text "$dir/bench.json" '"rate":' || fail 'leat was not measured'
+	nothing_left
+}
+
 an_interrupt_cleans_up()
 {
 	local status=0
@@ -125,6 +169,9 @@ harness_case 'every workload is measured and named in the JSON' everything_is_me
 harness_case 'a selection brings the floors it is compared with' some_are_measured_with_their_floors
 harness_case 'a bus that is there is used and left as it was' \
 	a_bus_that_is_there_is_used_and_left_as_it_was
+harness_case 'a report is a page with charts, the charts and the JSON' \
+	a_report_is_a_page_with_charts_and_the_json
+harness_case 'peers can be left out' peers_can_be_left_out
 harness_case 'an interrupted bench cleans up' an_interrupt_cleans_up
 harness_case 'advice says of each thing what is set, and of some what it brings' \
 	advice_says_what_is_set_and_what_it_brings

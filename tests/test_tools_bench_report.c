@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -227,6 +228,58 @@ START_TEST(every_peer_stands_beside_a_row_of_leat_of_its_kind)
 }
 END_TEST
 
+START_TEST(the_json_says_what_was_measured_on_what_and_how)
+{
+	struct bench_machine machine = { .cpu = "a processor", .commit = "abc", .date = "now" };
+	struct bench_env env = { .n_runs = 1, .quick = true, .cpus = { 1, 0 } };
+	const char *unit, *kind, *skipped, *beside;
+	json_t *root, *results, *object;
+	double median, p9999, times;
+	size_t len;
+	char *text;
+	FILE *file;
+
+	strcpy(machine.kernel, "a kernel");
+	add_run("rate", 100);
+	add_run("pipe-rate", 50);
+	add_run("ring", 7);
+	all[index_of("nats-rate")].selected = true;
+	strcpy(all[index_of("nats-rate")].skipped, "it is not here");
+	file = open_memstream(&text, &len);
+	ck_assert_int_eq(bench_report_json(file, &env, &machine, all), 0);
+	fclose(file);
+	ck_assert_ptr_eq(strchr(text, '\n'), text + len - 1);
+	root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	ck_assert_ptr_nonnull(root);
+	ck_assert_int_eq(json_unpack(root, "{s:s, s:s, s:s, s:{s:s, s:s}, s:{s:b}, s:o}", "version",
+				     &unit, "commit", &unit, "date", &unit, "machine", "cpu", &unit,
+				     "kernel", &kind, "options", "quick", &(int){ 0 }, "results",
+				     &results),
+			 0);
+	ck_assert_str_eq(unit, "a processor");
+	ck_assert_uint_eq(json_object_size(results), 4);
+	object = json_object_get(results, "pipe-rate");
+	ck_assert_int_eq(json_unpack(object, "{s:s, s:s, s:f, s:s, s:f}", "kind", &kind, "unit",
+				     &unit, "median", &median, "beside", &beside, "leat_times",
+				     &times),
+			 0);
+	ck_assert_str_eq(kind, "rate");
+	ck_assert_str_eq(beside, "rate");
+	ck_assert_double_eq(times, 2);
+	ck_assert(json_is_true(json_object_get(object, "is_peer")));
+	ck_assert_uint_eq(json_array_size(json_object_get(object, "runs")), 1);
+	object = json_object_get(results, "ring");
+	ck_assert_int_eq(json_unpack(object, "{s:f, s:f}", "median", &median, "p9999", &p9999), 0);
+	ck_assert_double_eq(median, 7);
+	object = json_object_get(results, "nats-rate");
+	ck_assert_int_eq(json_unpack(object, "{s:s}", "skipped", &skipped), 0);
+	ck_assert_str_eq(skipped, "it is not here");
+	ck_assert_uint_eq(json_array_size(json_object_get(object, "runs")), 0);
+	json_decref(root);
+	free(text);
+}
+END_TEST
+
 START_TEST(every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind)
 {
 	const struct bench_workload *floor;
@@ -265,6 +318,7 @@ int main(void)
 	tcase_add_test(tc, values_are_written_with_three_digits_and_a_unit);
 	tcase_add_test(tc, a_peer_is_compared_with_leat_in_the_same_run);
 	tcase_add_test(tc, every_peer_stands_beside_a_row_of_leat_of_its_kind);
+	tcase_add_test(tc, the_json_says_what_was_measured_on_what_and_how);
 	tcase_add_test(tc, every_row_of_the_table_has_a_name_of_its_own_and_a_floor_of_its_kind);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

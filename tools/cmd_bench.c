@@ -27,15 +27,18 @@ static const char help[] =
 	"usage: leat bench [OPTION...]\n"
 	"       leat bench advise [OPTION...]\n"
 	"\n"
-	"Measures this machine's floors (bare shared memory, a minimal ring, futex, disk)\n"
-	"and leat beside them, in one run, and prints medians and ratios to the floor.\n"
-	"It starts a daemon of its own and leaves nothing behind.\n"
+	"Measures this machine's floors (bare shared memory, a minimal ring, futex, disk),\n"
+	"leat, and its peers beside them, in one run, and prints medians and ratios: pipe,\n"
+	"Unix datagram and seqpacket, and what is installed of ZeroMQ, nng, Redis Streams and\n"
+	"NATS JetStream. It starts a daemon and servers of its own and leaves nothing behind.\n"
 	"\n"
 	"      --quick      a few seconds instead of minutes; good for a first look\n"
 	"      --runs N     interleaved runs that medians are taken of (default 5, quick 3)\n"
 	"      --all        all workloads: sizes, scaling and others that take long as well\n"
 	"      --only NAMES some workloads only, separated by commas (see --list; * and ? stand\n"
-	"                   for others); the floors that they are compared with run as well\n"
+	"                   for others; \"peers\" for all of those); what they are compared with\n"
+	"                   runs as well\n"
+	"      --no-peers   the machine and leat only, in about two thirds of the time\n"
 	"      --list       print the names of the workloads\n"
 	"      --json       print one JSON object: machine, options, results by name\n"
 	"      --report DIR write a page with charts, the charts and the JSON there as well\n"
@@ -50,6 +53,7 @@ static const char help[] =
 struct arguments {
 	bool quick;
 	bool all;
+	bool no_peers;
 	bool json;
 	bool list;
 	int n_runs;
@@ -77,6 +81,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	enum {
 		OPT_QUICK = TOOL_OPTION,
 		OPT_ALL,
+		OPT_NO_PEERS,
 		OPT_RUNS,
 		OPT_ONLY,
 		OPT_LIST,
@@ -88,6 +93,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		{ "quick", no_argument, NULL, OPT_QUICK },
 		{ "runs", required_argument, NULL, OPT_RUNS },
 		{ "all", no_argument, NULL, OPT_ALL },
+		{ "no-peers", no_argument, NULL, OPT_NO_PEERS },
 		{ "only", required_argument, NULL, OPT_ONLY },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
@@ -103,6 +109,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 			arguments->quick = true;
 		else if (c == OPT_ALL)
 			arguments->all = true;
+		else if (c == OPT_NO_PEERS)
+			arguments->no_peers = true;
 		else if (c == OPT_RUNS)
 			status = parse_runs(optarg, &arguments->n_runs);
 		else if (c == OPT_ONLY)
@@ -152,6 +160,13 @@ static void select_one(struct bench_series *all, const struct bench_workload *wo
 	}
 }
 
+static bool fits(const char *pattern, const struct bench_workload *workload)
+{
+	if (strcmp(pattern, "peers") == 0)
+		return workload->is_peer && !workload->extra;
+	return fnmatch(pattern, workload->name, 0) == 0;
+}
+
 /* Selects what the pattern fits; the number. */
 static int select_matching(struct bench_series *all, const char *pattern)
 {
@@ -159,7 +174,7 @@ static int select_matching(struct bench_series *all, const char *pattern)
 	int n = 0;
 
 	for (i = 0; i < bench_table_len; i++) {
-		if (fnmatch(pattern, bench_table[i].name, 0) != 0)
+		if (!fits(pattern, &bench_table[i]))
 			continue;
 		select_one(all, &bench_table[i]);
 		n++;
@@ -175,7 +190,8 @@ static int select_workloads(struct bench_series *all, const struct arguments *ar
 	size_t i, len;
 
 	for (i = 0; !only && i < bench_table_len; i++)
-		all[i].selected = arguments->all || !bench_table[i].extra;
+		all[i].selected = (arguments->all || !bench_table[i].extra) &&
+				  !(arguments->no_peers && bench_table[i].is_peer);
 	while (only && *only) {
 		len = strcspn(only, ",");
 		snprintf(name, sizeof(name), "%.*s", (int)len, only);

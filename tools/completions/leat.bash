@@ -29,7 +29,7 @@ _leat_options()
 	top) echo '--delay --iterations' ;;
 	verify) echo '--data --quiet' ;;
 	dump) echo '--json --count' ;;
-	bench) echo '--quick --all --runs --only --list --json --dir' ;;
+	bench) echo '--quick --all --no-peers --runs --only --list --json --report --dir' ;;
 	advise) echo '--quick --json --dir' ;;
 	create)
 		echo '--shards --ring --segment --retain-time --retain-size --sync --full
@@ -54,6 +54,7 @@ _leat_value()
 	--on-disk-full) echo 'stop drop-oldest' ;;
 	--hash) echo 'xxh3 md5' ;;
 	--checksum) echo 'on off' ;;
+	--only) echo 'peers' ;;
 	-D | -k | -K | -H | -s | -c | -f | -d | -n | --delimiter | --key | --key-separator) ;;
 	--key-regex | --header | --shard | --count | --format | --name | --delay) ;;
 	--iterations | --shards | --ring | --segment | --retain-time | --retain-size) ;;
@@ -93,7 +94,7 @@ _leat()
 		esac
 	done
 	case $prev in
-	-b | --bus | --data)
+	-b | --bus | --data | --dir | --report)
 		compopt -o default
 		return
 		;;
