@@ -33,6 +33,8 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 		.checksum = (shard->flags & GOVERN_F_CHECKSUM) != 0,
 		.segment_len = shard->segment_len,
 		.first_pos = LAYOUT_FIRST_POS,
+		/* A ring that survived knows better than the last checkpoint: less to be read. */
+		.durable = shard->cur.ring ? ring_durable(shard->cur.ring) : 0,
 		.ahead_len = SHARD_AHEAD_LEN,
 		.changed = shard_store_changed,
 		.ctx = shard,

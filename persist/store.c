@@ -407,7 +407,10 @@ void store_tick(struct store *store)
 	if (store->checkpoint_due || store->durable > store->ckpt_durable ||
 	    store->reserve_goal > store->reserved_until)
 		store_job_checkpoint(store);
-	store_job_explore(store);
+	/* Not at once: who has just started has better to do. */
+	if (store->ticked)
+		store_job_explore(store);
+	store->ticked = true;
 }
 
 /* ---- begin, begin again, end ---- */
@@ -448,6 +451,7 @@ int store_open(const struct store_options *options, struct io *io,
 int store_start(struct store *store, uint64_t pos)
 {
 	uint64_t reserved_until, durable = min_u64(store->written, pos);
+	bool is_first = !store->has_checkpoint;
 	int r;
 
 	if (store->started || !format_pos_is_sane(pos) || pos < store->durable ||
@@ -458,7 +462,7 @@ int store_start(struct store *store, uint64_t pos)
 	reserved_until = align_up(reserved_until, RECORD_ALIGN);
 	r = checkpoint_write(&store->checkpoint, &store->identity, durable, reserved_until,
 			     store->epoch + 1);
-	if (r == 0)
+	if (r == 0 && is_first)
 		r = file_sync_dir(store->dir_fd);
 	if (r == 0)
 		r = store_begin_at(store, pos);

@@ -57,11 +57,15 @@ void store_begin_drop_file(struct store *store, struct store_file *file)
 
 static int open_dir(struct store *store, const char *path)
 {
-	int r = file_make_dirs(path);
+	int r;
 
-	if (r < 0)
-		return r;
 	store->dir_fd = file_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	if (store->dir_fd == -ENOENT) {
+		r = file_make_dirs(path);
+		if (r < 0)
+			return r;
+		store->dir_fd = file_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	}
 	if (store->dir_fd < 0)
 		return store->dir_fd;
 	/* Two daemons on the same files would destroy them. The lock ends with the process. */
@@ -70,16 +74,23 @@ static int open_dir(struct store *store, const char *path)
 	return 0;
 }
 
-static int scan(struct store *store, uint64_t first_pos)
+static int scan(struct store *store, const struct store_options *options)
 {
 	struct recover *recover = &store->recover;
-	int have, r;
+	int have, r = 0;
 
 	have = checkpoint_open(store->dir_fd, &store->identity, &store->checkpoint);
 	if (have < 0 && have != -EBADMSG)
 		return have;
-	r = recover_scan(store->dir_fd, &store->identity, &store->checkpoint, have, first_pos,
-			 recover);
+	/* The directory may be there since a moment before a crash, without a durable name. What
+	 * names made durable comes before the first checkpoint. */
+	if (have != 1)
+		r = file_make_dirs(options->path);
+	else if (options->durable < store->checkpoint.reserved_until)
+		store->checkpoint.durable = max_u64(store->checkpoint.durable, options->durable);
+	if (r == 0)
+		r = recover_scan(store->dir_fd, &store->identity, &store->checkpoint, have,
+				 options->first_pos, recover);
 	if (r < 0)
 		return r;
 	r = seglist_init(&store->list, store->dir_fd, &store->identity, recover->bases,
@@ -87,6 +98,8 @@ static int scan(struct store *store, uint64_t first_pos)
 	if (r < 0)
 		return r;
 	store->has_list = true;
+	/* A segment comes after the name of the checkpoint was made durable. */
+	store->has_checkpoint = have == 1 && recover->n_bases > 0;
 	store->epoch = recover->epoch;
 	store->prev_end = recover->end;
 	store->durable = recover->durable;
@@ -115,7 +128,7 @@ int store_begin_open(const struct store_options *options, struct store *store)
 	store->identity.flags = options->checksum ? FORMAT_F_CHECKSUM : 0;
 	store->identity.crc_seed = options->crc_seed;
 	r = open_dir(store, options->path);
-	return r < 0 ? r : scan(store, options->first_pos);
+	return r < 0 ? r : scan(store, options);
 }
 
 void store_begin_undo(struct store *store)
@@ -168,10 +181,10 @@ static int cut(struct store *store, uint64_t pos)
 	bool was_cut = false;
 	int r = 0;
 
-	for (;;) {
-		if (!seglist_newest(&store->list, &base))
-			break;
-		if (base < pos && !last_is_empty(store, &base))
+	while (seglist_newest(&store->list, &base)) {
+		bool is_empty = last_is_empty(store, &base);
+
+		if (base < pos && !is_empty)
 			break;
 		prev_end = read_prev_end(store, base);
 		r = segment_unlink(store->dir_fd, base);
@@ -179,9 +192,10 @@ static int cut(struct store *store, uint64_t pos)
 			return r;
 		(void)seglist_pop_from(&store->list, base, &base);
 		store->prev_end = prev_end;
-		was_cut = true;
+		was_cut |= !is_empty;
 	}
-	/* Before the new segment is: a void one that came back would hide what it holds. */
+	/* Before the new segment is: a void one that came back would hide what it holds. An empty
+	 * one hides nothing. */
 	if (was_cut)
 		r = file_sync_dir(store->dir_fd);
 	store->prev_end = min_u64(store->prev_end, pos);

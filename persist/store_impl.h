@@ -63,6 +63,7 @@ struct store {
 	bool released;
 	bool closing;
 	bool has_list;
+	bool has_checkpoint; /* a valid one was found, and its name is durable */
 	int space_error;
 	int checkpoint_error;
 	struct segment_identity identity;
@@ -107,6 +108,7 @@ struct store {
 
 	struct store_job explore;
 	bool explored;
+	bool ticked;
 
 	struct store_job cool;
 	uint64_t cool_pos;  /* what lies below it was dropped from the page cache, or is to stay */

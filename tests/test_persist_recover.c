@@ -6,6 +6,7 @@
 #include "persist/file.h"
 #include "persist/reader.h"
 #include "persist/verify.h"
+#include "shm/atomic.h"
 #include "shm/crc32c.h"
 #include "tests/persist_log.h"
 
@@ -94,6 +95,95 @@ START_TEST(a_killed_process_loses_nothing_that_was_written)
 	persist_log_write(&s, &ring, s.recovered.end, 1000);
 	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
 	persist_log_close(&s);
+}
+END_TEST
+
+static struct {
+	_Atomic uint32_t syncs, dir_syncs, opens;
+	_Atomic uint64_t read_len;
+} calls;
+
+static int count_call(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	if (event->kind == FILE_FDATASYNC)
+		fetch_add_relaxed(&calls.syncs, 1);
+	else if (event->kind == FILE_FSYNC)
+		fetch_add_relaxed(&calls.dir_syncs, 1);
+	else if (event->kind == FILE_OPEN)
+		fetch_add_relaxed(&calls.opens, 1);
+	else if (event->kind == FILE_READ)
+		fetch_add_relaxed(&calls.read_len, event->len);
+	return 0;
+}
+
+static const struct file_hooks counting = { .before = count_call };
+
+static void count_start(void)
+{
+	memset(&calls, 0, sizeof(calls));
+	file_set_hooks(&counting);
+	reopen();
+	ck_assert_int_eq(store_start(s.store, s.recovered.end), 0);
+	file_set_hooks(NULL);
+	persist_log_close(&s);
+}
+
+START_TEST(a_start_does_the_same_with_few_segments_and_with_many)
+{
+	uint32_t opens = 0;
+	uint64_t read_len = 0;
+
+	options.segment_len = 64 * KIB;
+	for (int i = 0; i < 2; i++) {
+		persist_log_fill(&ring, i ? 3000 : 100, 1);
+		persist_log_open(&s, &options, 0);
+		ck_assert_int_eq(store_start(s.store, s.recovered.end), 0);
+		persist_log_write(&s, &ring, s.recovered.end, 4000);
+		persist_log_close(&s);
+		/* What was closed at the first start has records, at the second it is empty. */
+		for (int k = 0; k < 2; k++) {
+			count_start();
+			ck_assert_uint_eq(calls.dir_syncs, 1);
+			ck_assert_uint_le(calls.syncs, 4);
+		}
+		ck_assert_uint_gt(calls.opens, 0);
+		if (i == 1) {
+			ck_assert_uint_eq(calls.opens, opens);
+			ck_assert_uint_eq(calls.read_len, read_len);
+		}
+		opens = calls.opens;
+		read_len = calls.read_len;
+	}
+}
+END_TEST
+
+static uint64_t read_by_reopen(uint64_t known_durable)
+{
+	options.durable = known_durable;
+	memset(&calls, 0, sizeof(calls));
+	file_set_hooks(&counting);
+	reopen();
+	file_set_hooks(NULL);
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	ck_assert_uint_eq(s.recovered.n_ranges, 0);
+	persist_log_close(&s);
+	return calls.read_len;
+}
+
+START_TEST(what_is_known_to_be_durable_is_not_read_again)
+{
+	uint64_t all, middle;
+
+	persist_log_fill(&ring, 1000, 1);
+	middle = persist_log_end(&ring);
+	persist_log_fill(&ring, 10, 1);
+	crash(ring.base);
+	all = read_by_reopen(0);
+	ck_assert_uint_ge(all, ring.len);
+	ck_assert_uint_lt(read_by_reopen(middle), all - (middle - ring.base) / 2);
+	/* Beyond all that was ever handed out: nonsense. */
+	ck_assert_uint_eq(read_by_reopen(FORMAT_POS_END - 32), all);
 }
 END_TEST
 
@@ -499,6 +589,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_killed_process_loses_nothing_that_was_written);
+	tcase_add_test(tc, a_start_does_the_same_with_few_segments_and_with_many);
+	tcase_add_test(tc, what_is_known_to_be_durable_is_not_read_again);
 	tcase_add_test(tc, a_log_can_be_taken_up_again_below_its_end);
 	tcase_add_test(tc, a_tail_torn_at_any_byte_is_cut_at_the_record_before);
 	tcase_add_test(tc, a_tail_of_zeros_is_cut);

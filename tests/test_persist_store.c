@@ -672,7 +672,8 @@ START_TEST(two_thousand_segments_open_without_being_looked_at)
 	ck_assert_uint_gt(totals.n_unknown, 1990);
 	/* Found out in the background, the gap in the middle included. */
 	ck_assert_int_eq(store_start(s.store, s.recovered.end), 0);
-	ck_assert_uint_eq(io_pending(s.io), 0);
+	store_tick(s.store);
+	ck_assert_int_lt(fault.n_opened, 20);
 	store_tick(s.store);
 	while (io_pending(s.io) > 0)
 		io_wait(s.io, 1000);
