@@ -9,7 +9,6 @@
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/registry.h"
-#include "daemon/retention.h"
 #include "daemon/shard.h"
 #include "daemon/stream.h"
 
@@ -245,12 +244,6 @@ static int restore_live(struct server *server, const struct catalogue_stream *ro
 	if (r < 0)
 		log_error("The checkpoints of stream %s cannot be read: %s", row->name,
 			  strerror(-r));
-	r = retention_restore(server, stream);
-	if (r < 0)
-		log_error(
-			"When segments of stream %s were closed cannot be read: %s; they count as "
-			"new",
-			row->name, strerror(-r));
 	r = 0;
 	for (uint32_t i = 0; r == 0 && i < stream->n_shards; i++)
 		r = restore_plan_shard(server, stream, i);

@@ -53,6 +53,7 @@ struct retention {
 	struct options options;
 	struct retention_shard *shards;
 	uint32_t n_shards;
+	bool loaded; /* what the catalogue knew is in shards */
 	bool running;
 	bool again; /* kicked while it ran */
 	struct retention_changes changes;
@@ -162,15 +163,6 @@ static int retention_restored(void *ctx, uint32_t shard, uint64_t base, uint64_t
 	rs->segments = more;
 	rs->segments[rs->n++] = (struct retention_segment){ .base = base, .closed_ns = closed_ns };
 	return 0;
-}
-
-int retention_restore(struct server *server, struct registry_stream *stream)
-{
-	int r = retention_new(server, stream);
-
-	return r < 0 ? r
-		     : catalogue_each_closed(server->catalogue, stream->id, retention_restored,
-					     stream);
 }
 
 /* All closed segments of a shard: a new array, oldest first. */
@@ -427,14 +419,47 @@ static void retention_done(struct worker_job *job)
 	stream_put(server, stream);
 }
 
+static void retention_submit(struct retention *retention)
+{
+	retention->job = (struct worker_job){ .run = retention_run, .done = retention_done };
+	server_submit(retention->server, SERVER_WORKER_RETENTION, &retention->job);
+}
+
+/* The first time: what the last daemon knew. On the catalogue's worker, and not when the daemon
+ * starts: the more is kept, the longer it takes. */
+static void retention_load(struct worker_job *job)
+{
+	struct retention *retention = (struct retention *)job;
+	struct registry_stream *stream = retention->stream;
+	int r = catalogue_each_closed(retention->server->catalogue, stream->id, retention_restored,
+				      stream);
+
+	if (r < 0)
+		log_error("When segments of stream %s were closed cannot be read: %s; they count "
+			  "as new",
+			  stream->name, strerror(-r));
+}
+
+static void retention_loaded(struct worker_job *job)
+{
+	struct retention *retention = (struct retention *)job;
+
+	retention->loaded = true;
+	retention_submit(retention);
+}
+
 static void retention_begin(struct retention *retention)
 {
 	retention->running = true;
 	retention->again = false;
 	retention->options = *registry_options(retention->stream);
-	retention->job = (struct worker_job){ .run = retention_run, .done = retention_done };
 	retention->stream->n_jobs++;
-	server_submit(retention->server, SERVER_WORKER_RETENTION, &retention->job);
+	if (retention->loaded) {
+		retention_submit(retention);
+		return;
+	}
+	retention->job = (struct worker_job){ .run = retention_load, .done = retention_loaded };
+	server_submit(retention->server, SERVER_WORKER_CATALOGUE, &retention->job);
 }
 
 static bool retention_of(const struct registry_stream *stream)

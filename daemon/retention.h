@@ -23,9 +23,6 @@ int retention_save_clock(struct server *server);
 /* Now, by the bus' clock. */
 uint64_t retention_clock_ns(const struct server *server);
 
-/* Takes over what the catalogue knows of a stream's closed segments; before the loop. */
-int retention_restore(struct server *server, struct registry_stream *stream);
-
 /* Looks after every stream that has retention; what is too much is deleted by a worker. */
 void retention_kick(struct server *server);
 /* Once a second while retention_is_wanted(). */

@@ -36,7 +36,7 @@ static bool ends_with(const char *text, const char *end)
 static int hang_at_shard_one(void *ctx, const struct file_event *event)
 {
 	(void)ctx;
-	if (event->kind == FILE_MKDIR && ends_with(event->name, "streams/events/1"))
+	if (event->kind == FILE_OPEN && ends_with(event->name, "streams/events/1"))
 		while (sem_wait(&gate) < 0)
 			;
 	return 0;
