@@ -39,9 +39,10 @@ struct store_options {
 	bool checksum;
 	uint64_t segment_len; /* of records per segment; at least 64 KiB */
 	uint64_t first_pos;   /* of an empty shard */
-	uint64_t durable;     /* all below was made durable since the machine started, as the owner
-			     knows who has kept it in memory: newer than the checkpoint. 0: unknown */
-	uint64_t ahead_len;   /* positions reserved ahead by a checkpoint; 0: 4 GiB */
+	/* All below was made durable since the machine started, as an owner knows who has kept it
+	 * in memory: newer than the checkpoint. 0: unknown. */
+	uint64_t durable;
+	uint64_t ahead_len; /* positions reserved ahead by a checkpoint; 0: 4 GiB */
 	/* Bytes written and not durable; 0: 256 MiB. Synced at a quarter of it, store_write() waits
 	 * at the whole. */
 	uint64_t dirty_max;
