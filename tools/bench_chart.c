@@ -304,6 +304,8 @@ static void draw_labels(FILE *file, const struct frame *frame, const struct benc
 		labels[n].line = i;
 		labels[n++].at = y_of(frame, line->points[line->n_points - 1].y);
 	}
+	if (n == 0)
+		return;
 	qsort(labels, n, sizeof(*labels), by_height);
 	for (i = 0; i < n; i++)
 		places[i] = labels[i].at;

@@ -227,7 +227,8 @@ static int rate_consumer(struct bench_team *team, int me, const void *context)
 			from = i;
 			start = now;
 		}
-		if (now > window.end)
+		/* Who was away for most of the time goes on until there is something to divide. */
+		if (now > window.end && from > 0 && i > from)
 			break;
 	}
 	cell_store(&x->credit.value, last_word);

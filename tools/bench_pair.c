@@ -14,7 +14,8 @@
 #include "tools/tool.h"
 
 enum {
-	LOOK_STEP = 64 /* records between two looks at the clock */
+	LOOK_STEP = 64,  /* records between two looks at the clock, */
+	LOOK_LEN = 4096, /* unless they are so long */
 };
 
 #define PATIENCE_NS (30 * UINT64_C(1000000000))
@@ -198,6 +199,11 @@ static int pong(struct bench_team *team, int me, const void *context)
 
 /* ---- rates ---- */
 
+static bool looks_at_the_clock(const struct bench_side *side, uint64_t n)
+{
+	return n % LOOK_STEP == 0 || side->len >= LOOK_LEN;
+}
+
 static int send_body(struct bench_side *side, char *record, const struct job *job)
 {
 	uint64_t now = bench_clock_ticks(), sent = 0;
@@ -206,7 +212,7 @@ static int send_body(struct bench_side *side, char *record, const struct job *jo
 
 	while (rc == 0 && now < end) {
 		rc = send_word(side, record, sent++);
-		if (sent % LOOK_STEP == 0)
+		if (looks_at_the_clock(side, sent))
 			now = bench_clock_ticks();
 	}
 	return rc == 0 ? send_last(side, record, job) : rc;
@@ -214,7 +220,7 @@ static int send_body(struct bench_side *side, char *record, const struct job *jo
 
 static int receive_body(struct bench_side *side, char *record, const struct job *job)
 {
-	uint64_t start = bench_clock_ticks(), now, word, next, from = 0;
+	uint64_t begin = bench_clock_ticks(), start = begin, now, word, next, from = 0;
 	uint64_t warm = start + bench_clock_from_ns(side->team->env->run_ns / 10);
 	struct shared *shared = side->team->shared;
 	int rc;
@@ -229,13 +235,18 @@ static int receive_body(struct bench_side *side, char *record, const struct job 
 		if (word != next)
 			return bench_team_fail(side->team, side->me, -EBADMSG,
 					       "a record is missing, double or out of order");
-		if (from > 0 || next % LOOK_STEP != 0)
+		if (from > 0 || !looks_at_the_clock(side, next))
 			continue;
 		now = bench_clock_ticks();
 		if (now > warm) {
 			from = next;
 			start = now;
 		}
+	}
+	/* Who was away for most of the time has only the whole of it to divide by. */
+	if (next == from) {
+		from = 0;
+		start = begin;
 	}
 	shared->rate = (double)(next - from) * 1e9 / bench_clock_ns(bench_clock_ticks() - start);
 	part(side, job);
@@ -302,7 +313,7 @@ static int keep_body(struct bench_side *side, char *record, const struct job *jo
 
 	while (rc == 0 && n * side->len < env->disk_len && now < end) {
 		rc = send_word(side, record, n++);
-		if (n % LOOK_STEP == 0)
+		if (looks_at_the_clock(side, n))
 			now = bench_clock_ticks();
 	}
 	if (rc == 0)
