@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
+# TEST_TIMEOUT=600
 # `leat bench` as a user has it: it measures without a bus being there, and leaves nothing behind.
 . "$(dirname "$0")/harness.sh"
 

@@ -19,8 +19,10 @@ enum {
 	SUBSCRIBER,
 	MEMBERS,
 	SETTLE_STEP_MS = 50,
-	SETTLE_STEPS = 100, /* a bus that does not come to rest in 5 s has no rest */
-	CALM_STEPS = 4,
+	SETTLE_STEPS = 200, /* a bus that does not come to rest in 10 s has no rest */
+	SETTLE_STEPS_QUICK = 10,
+	CALM_STEPS = 30, /* a second after its last record the daemon has something to do once */
+	CALM_SWITCHES = 3,
 	LOOK_MS = 2000,
 	LOOK_MS_QUICK = 200,
 	DEFAULT_SPIN_NS = 20 * 1000,
@@ -60,18 +62,24 @@ static void look(const struct idle_shared *shared, pid_t daemon, struct bench_pr
 	}
 }
 
-/* Until a few looks in a row find that next to nothing has run. */
-static void await_rest(const struct idle_shared *shared, pid_t daemon)
+/*
+ * Until for a while next to nothing has run: after it was busy the daemon goes on looking for a
+ * moment, and writes down what it has.
+ */
+static void await_rest(const struct bench_team *team, pid_t daemon)
 {
-	struct bench_proc before, after, ignored;
-	int step, calm = 0;
+	int step, calm = 0, most = team->env->quick ? SETTLE_STEPS_QUICK : SETTLE_STEPS;
+	struct bench_proc since, now, ignored;
 
-	look(shared, daemon, &ignored, &before);
-	for (step = 0; step < SETTLE_STEPS && calm < CALM_STEPS; step++) {
+	look(team->shared, daemon, &ignored, &since);
+	for (step = 0; step < most && calm < CALM_STEPS; step++) {
 		poll(NULL, 0, SETTLE_STEP_MS);
-		look(shared, daemon, &ignored, &after);
-		calm = after.switches - before.switches <= 1 ? calm + 1 : 0;
-		before = after;
+		look(team->shared, daemon, &ignored, &now);
+		calm++;
+		if (now.switches - since.switches > CALM_SWITCHES) {
+			since = now;
+			calm = 0;
+		}
 	}
 }
 
@@ -87,7 +95,7 @@ static int looker(struct bench_team *team, int me, const void *context)
 	bench_team_ready(team, me);
 	while (!cell_load(&shared->received.value))
 		poll(NULL, 0, 1);
-	await_rest(shared, setup->daemon);
+	await_rest(team, setup->daemon);
 	start = bench_clock_ticks();
 	look(shared, setup->daemon, &daemon_before, &before);
 	poll(NULL, 0, team->env->quick ? LOOK_MS_QUICK : LOOK_MS);
@@ -164,8 +172,7 @@ static int subscriber(struct bench_team *team, int me, const void *context)
 	return rc < 0 ? rc : 0;
 }
 
-static int run_idle(struct bench_env *env, struct idle_figures *ret_figures,
-		    struct bench_result *result)
+static int run_idle(struct bench_env *env, struct idle_figures *ret_figures)
 {
 	struct idle_setup setup = { 0 };
 	const struct bench_member members[MEMBERS] = {
@@ -188,17 +195,42 @@ static int run_idle(struct bench_env *env, struct idle_figures *ret_figures,
 	if (rc == 0)
 		rc = bench_team_run(&team, members, MEMBERS, BENCH_TEAM_WAIT_NS);
 	*ret_figures = shared->figures;
-	bench_add_fact(result, "daemon_wakes", ret_figures->daemon_wakes);
-	bench_add_fact(result, "daemon_threads", ret_figures->daemon_threads);
 	bench_stream_delete(env, "idle");
 	bench_team_deinit(&team);
 	return rc;
 }
 
+enum idle_row {
+	IDLE_WAKES = 1,
+	IDLE_CPU = 2,
+	IDLE_MEMORY = 4,
+};
+
+/* Coming to rest takes seconds, so that one look serves each of the rows once. */
+static int take_look(struct bench_env *env, enum idle_row row, struct idle_figures *ret_figures,
+		     struct bench_result *result)
+{
+	static struct idle_figures figures;
+	static unsigned int unused;
+	int rc = 0;
+
+	if (!(unused & row)) {
+		unused = 0;
+		rc = run_idle(env, &figures);
+	}
+	if (rc < 0)
+		return rc;
+	unused = (unused ? unused : IDLE_WAKES | IDLE_CPU | IDLE_MEMORY) & ~(unsigned int)row;
+	*ret_figures = figures;
+	bench_add_fact(result, "daemon_wakes", figures.daemon_wakes);
+	bench_add_fact(result, "daemon_threads", figures.daemon_threads);
+	return 0;
+}
+
 int bench_idle_wakes(struct bench_env *env, struct bench_result *result)
 {
-	struct idle_figures figures;
-	int rc = run_idle(env, &figures, result);
+	struct idle_figures figures = { 0 };
+	int rc = take_look(env, IDLE_WAKES, &figures, result);
 
 	result->value = figures.wakes;
 	return rc;
@@ -206,8 +238,8 @@ int bench_idle_wakes(struct bench_env *env, struct bench_result *result)
 
 int bench_idle_cpu(struct bench_env *env, struct bench_result *result)
 {
-	struct idle_figures figures;
-	int rc = run_idle(env, &figures, result);
+	struct idle_figures figures = { 0 };
+	int rc = take_look(env, IDLE_CPU, &figures, result);
 
 	result->value = figures.share;
 	return rc;
@@ -215,8 +247,8 @@ int bench_idle_cpu(struct bench_env *env, struct bench_result *result)
 
 int bench_idle_memory(struct bench_env *env, struct bench_result *result)
 {
-	struct idle_figures figures;
-	int rc = run_idle(env, &figures, result);
+	struct idle_figures figures = { 0 };
+	int rc = take_look(env, IDLE_MEMORY, &figures, result);
 
 	result->value = figures.memory;
 	return rc;

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "tools/bench_clock.h"
+#include "tools/bench_proc.h"
 #include "tools/bench_stream.h"
 #include "tools/tool.h"
 
@@ -65,6 +66,7 @@ struct rate_source {
 struct rate_shared {
 	struct rate_line lines[SUBSCRIBERS_MAX];
 	struct rate_source sources[PUBLISHERS_MAX];
+	double ns; /* that the first publisher took */
 };
 
 static double cpu_seconds(void)
@@ -215,6 +217,8 @@ static int publish_for_a_while(struct sender *sender)
 		now = bench_clock_ticks();
 	}
 	elapsed_ns = bench_clock_ns(now - start);
+	if (sender->me == 0)
+		sender->shared->ns = elapsed_ns;
 	source->publish_ns = elapsed_ns / (double)sender->sent;
 	source->cpu = (cpu_seconds() - cpu) * 1e9 / elapsed_ns;
 	source->stats.size = sizeof(source->stats);
@@ -392,7 +396,7 @@ static int rate_subscriber(struct bench_team *team, int me, const void *context)
 
 /* The slowest subscriber's rate is the one that all of them had. */
 static void take_rate(const struct rate_shared *shared, const struct rate_setup *setup,
-		      struct bench_result *result)
+		      double daemon_ns, struct bench_result *result)
 {
 	double lost = 0, sleeps = 0, full = 0, kicks = 0, wakes = 0, ns = 0;
 	double publisher_cpu = 0, subscriber_cpu = 0;
@@ -421,6 +425,7 @@ static void take_rate(const struct rate_shared *shared, const struct rate_setup 
 	bench_add_fact(result, "wakes", wakes);
 	bench_add_fact(result, "publisher_cpus", publisher_cpu);
 	bench_add_fact(result, "subscriber_cpus", subscriber_cpu);
+	bench_add_fact(result, "daemon_cpus", daemon_ns / shared->ns);
 }
 
 static size_t span_of(size_t value_len)
@@ -441,12 +446,30 @@ static void fill_in(struct rate_setup *setup)
 			(uint64_t)setup->n_publishers;
 }
 
+/* Runs the members and says how much processor time the daemon took meanwhile. */
+static int run_members(struct bench_env *env, struct bench_team *team,
+		       const struct bench_member *members, int n, double *ret_daemon_ns)
+{
+	struct bench_proc before, after;
+	pid_t daemon;
+	int rc = bench_proc_daemon(env, &daemon);
+
+	if (rc < 0)
+		return rc;
+	bench_proc_read(daemon, &before);
+	rc = bench_team_run(team, members, n, env->run_ns + BENCH_TEAM_WAIT_NS);
+	bench_proc_read(daemon, &after);
+	*ret_daemon_ns = after.cpu_ns - before.cpu_ns;
+	return rc;
+}
+
 static int rate(struct bench_env *env, struct rate_setup setup, struct bench_result *result)
 {
 	struct bench_member members[PUBLISHERS_MAX + SUBSCRIBERS_MAX];
 	int i, rc, n = setup.n_publishers + setup.n_subscribers;
 	struct leat_stream_options options;
 	struct bench_team team;
+	double daemon_ns = 0;
 
 	fill_in(&setup);
 	rc = bench_team_init(&team, env, sizeof(struct rate_shared));
@@ -464,9 +487,9 @@ static int rate(struct bench_env *env, struct rate_setup setup, struct bench_res
 	options.ring_len = setup.ring_len;
 	rc = bench_stream_create(env, "rate", &options);
 	if (rc == 0)
-		rc = bench_team_run(&team, members, n, env->run_ns + BENCH_TEAM_WAIT_NS);
+		rc = run_members(env, &team, members, n, &daemon_ns);
 	if (rc == 0)
-		take_rate(team.shared, &setup, result);
+		take_rate(team.shared, &setup, daemon_ns, result);
 	bench_stream_delete(env, "rate");
 	bench_team_deinit(&team);
 	return rc;

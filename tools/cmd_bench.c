@@ -216,7 +216,7 @@ static void settle(struct bench_env *env, const struct arguments *arguments)
 		.n_runs = arguments->n_runs  ? arguments->n_runs
 			  : arguments->quick ? 3
 					     : 5,
-		.run_ns = arguments->quick ? 7 * SECOND / 100 : SECOND,
+		.run_ns = arguments->quick ? 7 * SECOND / 100 : SECOND / 2,
 		.disk_ns = arguments->quick ? SECOND / 4 : 3 * SECOND,
 		.disk_len = arguments->quick ? 64u << 20 : 1u << 30,
 		.disk_long_ns = arguments->quick ? SECOND / 2 : 60 * SECOND,
