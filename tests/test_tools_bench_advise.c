@@ -79,6 +79,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, the_word_in_brackets_is_the_one_chosen);
 	tcase_add_test(tc, a_list_of_processors_is_counted_through);
 	tcase_add_test(tc, a_file_that_is_not_there_is_an_empty_line);

@@ -188,6 +188,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_linear_axis_starts_at_zero_and_has_round_steps);
 	tcase_add_test(tc, a_logarithmic_axis_holds_what_it_must_and_little_more);
 	tcase_add_test(tc, a_logarithmic_axis_of_one_value_is_not_empty);

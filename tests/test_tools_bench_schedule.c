@@ -124,6 +124,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, records_are_due_at_a_steady_rate_to_the_end);
 	tcase_add_test(tc, a_rate_below_one_in_the_run_is_one_record);
