@@ -344,7 +344,7 @@ static int receive_until_the_end(struct bench_link *link, struct receiver *recei
 				 struct rate_line *line)
 {
 	uint32_t n_ends = (uint32_t)receiver->setup->n_publishers * receiver->setup->n_shards;
-	uint64_t start = bench_clock_ticks(), now = start, from = 0, received = 0;
+	uint64_t begin = bench_clock_ticks(), start = begin, now = begin, from = 0, received = 0;
 	uint64_t warm = start + bench_clock_from_ns(link->team->env->run_ns / 10);
 	struct leat_subscriber_stats stats = { .size = sizeof(stats) };
 	double cpu = cpu_seconds();
@@ -364,6 +364,11 @@ static int receive_until_the_end(struct bench_link *link, struct receiver *recei
 			start = now;
 			cpu = cpu_seconds();
 		}
+	}
+	/* However short the window was, something is measured. */
+	if (from == received) {
+		from = 0;
+		start = begin;
 	}
 	line->rate = (double)(received - from) * 1e9 / bench_clock_ns(now - start);
 	line->cpu = (cpu_seconds() - cpu) * 1e9 / bench_clock_ns(now - start);
