@@ -92,8 +92,9 @@ ALL_LDFLAGS = -pthread $($(VARIANT)_FLAGS) $(LDFLAGS)
 clang_QUIET := $(if $(is_clang),-Wno-sign-conversion)
 $(B)/obj/shm/% $(B)/obj/persist/%: private folder_FLAGS := -Wconversion $(clang_QUIET)
 $(B)/tobj/shm/% $(B)/tobj/persist/%: private folder_FLAGS := -Wconversion $(clang_QUIET)
-# leat.h stays free of attributes: what of clientlib is exported, the map says.
-$(B)/obj/clientlib/% $(B)/tobj/clientlib/%: private folder_FLAGS := -fvisibility=default
+# leat.h stays free of attributes: what of clientlib is exported, the map says. A
+# message that is stored field by field is not to be gathered in vectors first.
+$(B)/obj/clientlib/% $(B)/tobj/clientlib/%: private folder_FLAGS := -fvisibility=default -fno-tree-slp-vectorize
 
 pc = $(or $(shell $(PKG_CONFIG) --libs $(1)),$(error \
 	pkg-config finds not all of: $(1); run tests/deps.sh))
@@ -223,8 +224,9 @@ $(B)/tests/leat: $(call tobj,$(TOOLS_SRCS)) \
 
 # ---- test programs ----------------------------------------------------------
 
-# What a program is linked with follows from the second word of its name. An
-# archive gives only what is asked for, so one rule serves all programs.
+# What a program is linked with follows from the second word of its name: the parts
+# with their test points, or "product": the library as its users get it. An archive
+# gives only what is asked for, so one rule serves all programs.
 fuzz_main := $(if $(filter fuzz,$(VARIANT)),,$(B)/tlib/fuzz_main.a)
 for_shm := persist shm
 for_persist := persist shm
@@ -233,14 +235,15 @@ for_clientlib := clientlib persist shm
 for_tools := tools clientlib persist shm
 for_any := clientlib persist shm
 second_word = $(word 2,$(subst _, ,$(notdir $(basename $(1)))))
-parts_of = $(or $(for_$(call second_word,$(1))),$(for_any))
+parts_of = $(if $(filter product,$(call second_word,$(1))),$(LIB_A), \
+	$(patsubst %,$(B)/tlib/%.a,$(or $(for_$(call second_word,$(1))),$(for_any))))
 libs_daemon = $(daemon_LIBS)
 test_LIBS = $(check_LIBS) $(or $(libs_$(call second_word,$@)),$(tools_LIBS)) -ldl
 program = $(patsubst tests/%.c,$(B)/tests/%,$(1))
 
 define test_program
 $(call program,$(1)): $(call tobj,$(1)) $(B)/tlib/helper.a $(if $(filter tests/fuzz_%,$(1)),$(fuzz_main)) \
-		$(patsubst %,$(B)/tlib/%.a,$(call parts_of,$(1)))
+		$(call parts_of,$(1))
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \

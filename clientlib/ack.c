@@ -191,13 +191,13 @@ int leat_flush(struct leat_publisher *publisher, enum leat_ack level, uint64_t t
 	r = check_level(publisher, level);
 	/* All drains work at the same time while the first is waited for. */
 	for (i = 0; r == 0 && level != LEAT_ACK_RING && i < publisher->n_shards; i++) {
-		if (publisher->shards[i].published)
+		if (publisher->shards[i].last_pos != 0)
 			ring_kick_drain(&publisher->shards[i].rp, true);
 	}
 	for (i = 0; r == 0 && i < publisher->n_shards; i++) {
 		struct publish_shard *shard = &publisher->shards[i];
 
-		if (shard->published)
+		if (shard->last_pos != 0)
 			r = ack_wait(publisher, shard, shard->last_pos, level, &deadline);
 	}
 	return publish_done(publisher, r);

@@ -15,6 +15,7 @@ CLIENTLIB_SRCS += \
 	clientlib/idle.c \
 	clientlib/keys.c \
 	clientlib/md5.c \
+	clientlib/many.c \
 	clientlib/publish.c \
 	clientlib/publisher.c \
 	clientlib/sleep.c \

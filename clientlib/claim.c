@@ -33,13 +33,13 @@ int leat_reserve(struct leat_publisher *publisher, const struct leat_record *rec
 	struct publish_shard *shard;
 	uint64_t len, pos;
 	void *value;
-	int r;
+	int r = 0;
 
 	if (!bus_alive(publisher->bus))
 		return publish_forked(publisher);
-	r = publish_choose(publisher, record, &shard);
-	if (r < 0)
-		return publish_done(publisher, r);
+	shard = publish_choose(publisher, record);
+	if (!shard)
+		return publish_done(publisher, publish_no_shard(publisher, record));
 	if (shard->claim_open)
 		return refuse(publisher, -EINVAL,
 			      "a claim is open on this shard: commit or discard "
@@ -53,16 +53,13 @@ int leat_reserve(struct leat_publisher *publisher, const struct leat_record *rec
 	if (r < 0)
 		return publish_done(publisher, r);
 	stamp = (struct encode_stamp){
-		.pos = pos,
 		.timestamp_ns = clock_ns(shard->ring->govern),
-		.publisher = shard->publisher,
-		.sequence = shard->sequence++,
-		.owner = shard->rp.owner,
+		.who = publish_who(shard),
 	};
-	encode_content(ring_at(shard->ring, pos), record, NULL, &stamp, &value);
+	value = encode_front(ring_at(shard->ring, pos), record, &stamp);
 	shard->claim_open = true;
 	shard->claim_pos = pos;
-	shard->claim_word = encode_word(record, (uint32_t)len, stamp.owner);
+	shard->claim_word = encode_word(record, (uint32_t)len, shard->rp.owner);
 	*ret_claim = (struct leat_claim){
 		.value = value,
 		.value_len = record->value_len,

@@ -26,7 +26,7 @@ static uint64_t headers_len(const struct leat_record *record)
 	return len;
 }
 
-uint64_t encode_len(const struct leat_record *record)
+uint64_t encode_len_all(const struct leat_record *record)
 {
 	uint64_t len = RECORD_HEADER_LEN;
 
@@ -68,12 +68,6 @@ int encode_refuse(const struct leat_record *record, uint64_t max_len, struct det
 			   (unsigned long long)(max_len - RECORD_HEADER_LEN));
 }
 
-uint64_t encode_word(const struct leat_record *record, uint32_t len, uint16_t owner)
-{
-	return record_word(RECORD_COMMITTED, len, owner,
-			   record->event_time_ns ? RECORD_F_EVENT_TIME : 0);
-}
-
 static char *put(char *at, const void *bytes, size_t len)
 {
 	if (len > 0)
@@ -96,51 +90,26 @@ static char *put_headers(char *at, const struct leat_record *record)
 	return at;
 }
 
-static struct record_header *put_stamp(void *at, const struct encode_stamp *stamp, uint16_t key_len)
+char *encode_extras(void *at, const struct leat_record *record)
 {
 	struct record_header *header = at;
-	uint64_t who = stamp->publisher | (uint64_t)stamp->sequence << 32;
-	uint32_t lens = key_len;
-
-	/* Stored as wide as record_crc() reads them back: two narrow stores are not forwarded to
-	 * one wide load, which then waits for the cache line. */
-	header->timestamp_ns = stamp->timestamp_ns;
-	memcpy((char *)at + offsetof(struct record_header, key_len), &lens, sizeof(lens));
-	memcpy((char *)at + offsetof(struct record_header, publisher), &who, sizeof(who));
-	return header;
-}
-
-void encode_header(void *at, const struct encode_stamp *stamp)
-{
-	put_stamp(at, stamp, 0);
-}
-
-void encode_content(void *at, const struct leat_record *record, const void *value,
-		    const struct encode_stamp *stamp, void **ret_value)
-{
-	struct record_header *header = put_stamp(at, stamp, (uint16_t)record->key_len);
-	char *p = (char *)at + RECORD_HEADER_LEN;
+	char *p = (char *)at + RECORD_HEADER_LEN, *end;
 
 	if (record->event_time_ns)
 		p = put(p, &record->event_time_ns, RECORD_EVENT_TIME_LEN);
 	p = put(p, record->key, record->key_len);
-	if (unlikely(record->n_headers > 0)) {
-		char *end = put_headers(p, record);
-
-		header->headers_len = (uint16_t)(end - p);
-		p = end;
-	}
-	if (ret_value)
-		*ret_value = p;
-	if (value)
-		put(p, value, record->value_len);
+	end = put_headers(p, record);
+	header->headers_len = (uint16_t)(end - p);
+	return end;
 }
 
-void encode_seal(const struct ring *ring, void *at, uint64_t pos, uint64_t word)
+void encode_quick_init(struct encode_quick *quick, const struct ring *ring)
 {
-	struct record_header *header = at;
+	bool fits = ring->max_len >= RECORD_HEADER_LEN + 2 * ENCODE_SHORT_LEN;
 
-	header->crc = 0;
-	if (ring->flags & GOVERN_F_CHECKSUM)
-		header->crc = record_crc(ring->crc_seed, pos, word, at);
+	*quick = (struct encode_quick){
+		.short_len = fits && crc32c_is_fast() ? ENCODE_SHORT_LEN : 0,
+		.crc_begin = ~ring->crc_seed,
+		.checksum = (ring->flags & GOVERN_F_CHECKSUM) != 0,
+	};
 }

@@ -62,6 +62,7 @@ static int take_ring(struct leat_publisher *publisher, struct publish_shard *sha
 	rp.n_wakes = shard->rp.n_wakes;
 	shard->rp = rp;
 	shard->ring = reply->ring;
+	encode_quick_init(&shard->quick, reply->ring);
 	shard->kick_fd = reply->kick_fd;
 	shard->kicked_limit = 0;
 	publisher->successors++;
@@ -101,7 +102,7 @@ int follow_successor(struct leat_publisher *publisher, struct publish_shard *sha
 	if (reply.slot != slot)
 		(void)attach_end(control, publisher->stream, shard->shard, slot);
 	shard->epoch = epoch;
-	shard->publisher = reply.publisher ? reply.publisher : shard->publisher;
+	publish_sign(shard, reply.publisher);
 	r = take_ring(publisher, shard, &reply);
 	return r < 0 ? r : 1;
 }
@@ -124,7 +125,7 @@ int follow_check(struct leat_publisher *publisher, struct publish_shard *shard, 
 	shard->epoch = epoch;
 	/* The rings of the daemon that went away may be gone with it. */
 	if (reply.ring) {
-		shard->publisher = reply.publisher ? reply.publisher : shard->publisher;
+		publish_sign(shard, reply.publisher);
 		return take_ring(publisher, shard, &reply);
 	}
 	close_fd(shard->kick_fd);

@@ -24,8 +24,9 @@ static int attach_shard(struct leat_publisher *publisher, uint32_t i, struct dea
 	/* A connection that was made on the way is the one that the daemon knows us by. */
 	shard->epoch = load_relaxed(&control->epoch);
 	shard->ring = reply.ring;
+	encode_quick_init(&shard->quick, reply.ring);
 	shard->kick_fd = reply.kick_fd;
-	shard->publisher = reply.publisher;
+	shard->who = record_who(reply.publisher, 0);
 	shard->checked_ns = clock_ns(reply.ring->govern);
 	r = ring_publisher_init(&shard->rp, reply.ring, (uint16_t)reply.slot, reply.kick_fd);
 	if (r < 0)
@@ -53,6 +54,7 @@ static int take_stream(struct leat_publisher *publisher, struct deadline *deadli
 	publisher->shards = calloc(publisher->n_shards, sizeof(*publisher->shards));
 	if (!publisher->shards)
 		return -ENOMEM;
+	publisher->only = publisher->n_shards == 1 ? publisher->shards : NULL;
 	for (i = 0; i < publisher->n_shards; i++)
 		publisher->shards[i].kick_fd = -1;
 	/* All at once: publishing then goes on without a daemon, whatever the keys. */
@@ -79,6 +81,7 @@ int leat_publisher_open(struct leat_bus *bus, const char *stream,
 	if (!publisher)
 		return -ENOMEM;
 	publisher->bus = bus;
+	publisher->alive = bus->alive;
 	publisher->failure = publisher->detail.text;
 	publisher->stream = strdup(stream);
 	r = publisher->stream ? take_stream(publisher, &deadline) : -ENOMEM;

@@ -37,6 +37,19 @@
 /* Orders the compiler only; the other side of the edge pays with membarrier_sync(). */
 #define fence_compiler() atomic_signal_fence(memory_order_seq_cst)
 
+/*
+ * Adds to a counter that others read and only the caller writes: one instruction, not locked, whole
+ * for every reader.
+ */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+#if defined(__x86_64__)
+	__asm__("addq %1, %0" : "+m"(*counter) : "er"(n));
+#else
+	store_relaxed(counter, load_relaxed(counter) + n);
+#endif
+}
+
 static inline void cpu_relax(void)
 {
 #if defined(__x86_64__)

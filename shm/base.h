@@ -20,6 +20,12 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "leat needs a little-e
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* For the few functions that a record goes through, where the compiler would rather call. */
+#define inline_always inline __attribute__((always_inline))
+#define inline_never __attribute__((noinline))
+/* The compiler forgets what it knows of a value: it is computed where it is written, and not
+ * replaced by another that has to be computed first. */
+#define compiler_keep(x) __asm__("" : "+r"(x))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)

@@ -12,31 +12,13 @@ enum {
 	CLOCK_STEP_NS = 10 * 1000 * 1000, /* a larger difference is stepped over, not slewed */
 };
 
-static uint64_t clock_convert(uint64_t tsc, uint64_t tsc_base, uint64_t ns_base, uint64_t mult)
+uint64_t clock_again(const struct layout_govern *govern)
 {
-	/* Another processor's counter can be a few ticks behind the base. */
-	if (unlikely((int64_t)(tsc - tsc_base) < 0))
-		return ns_base;
-	return ns_base + (uint64_t)(((unsigned __int128)(tsc - tsc_base) * mult) >> 32);
-}
+	uint64_t ns;
 
-uint64_t clock_ns(const struct layout_govern *govern)
-{
-	if (load_relaxed(&govern->clock_mode) != CLOCK_MODE_TSC)
-		return clock_now_ns(CLOCK_REALTIME);
 	for (int i = 0; i < CLOCK_TRIES; i++) {
-		uint64_t tsc_base, ns_base, mult;
-		/* MO(clock.A) pairs with clock.R in clock_publish(): the sequence before what it
-		 * guards. Otherwise two halves of different conversions could meet. */
-		uint32_t seq = load_acquire(&govern->clock_seq);
-
-		tsc_base = load_relaxed(&govern->clock_tsc_base);
-		ns_base = load_relaxed(&govern->clock_ns_base);
-		mult = load_relaxed(&govern->clock_mult);
-		/* MO(clock.A) the three loads before the second look at the sequence. */
-		fence_acquire();
-		if (likely((seq & 1) == 0 && load_relaxed(&govern->clock_seq) == seq))
-			return clock_convert(clock_tsc(), tsc_base, ns_base, mult);
+		if (clock_try(govern, &ns))
+			return ns;
 	}
 	return clock_now_ns(CLOCK_REALTIME);
 }
@@ -129,15 +111,18 @@ void clock_source_update(struct clock_source *source)
 
 void clock_publish(struct layout_govern *govern, const struct clock_source *source)
 {
-	uint32_t seq = load_relaxed(&govern->clock_seq);
+	/* Even already where there is no conversion, or where a daemon died in here. */
+	uint32_t seq = load_relaxed(&govern->clock_seq) | 1;
 
-	/* MO(clock.R) pairs with clock.A in clock_ns(): odd before the fields, even after. */
+	/* MO(clock.R) pairs with clock.A in clock_try(): even before the fields, odd after. */
 	store_relaxed(&govern->clock_seq, seq + 1);
 	fence_release();
 	store_relaxed(&govern->clock_tsc_base, source->tsc_base);
 	store_relaxed(&govern->clock_ns_base, source->ns_base);
 	store_relaxed(&govern->clock_mult, source->mult);
-	/* MO(clock.R) the fields before the even sequence. */
-	store_release(&govern->clock_seq, seq + 2);
 	store_relaxed(&govern->clock_mode, source->mode);
+	if (source->mode != CLOCK_MODE_TSC)
+		return;
+	/* MO(clock.R) the fields before the odd sequence. */
+	store_release(&govern->clock_seq, seq + 2);
 }

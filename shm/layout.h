@@ -166,7 +166,7 @@ struct layout_govern {
 	_Atomic int32_t error;      /* failed: the negative errno */
 	uint64_t reserved5[14];
 	/* line 6: conversion of the TSC, a sequence lock */
-	_Atomic uint32_t clock_seq; /* odd while the daemon writes */
+	_Atomic uint32_t clock_seq; /* odd: a conversion stands here; even: none, or not yet */
 	_Atomic uint32_t clock_mode;
 	_Atomic uint64_t clock_tsc_base;
 	_Atomic uint64_t clock_ns_base;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/record.h"
 
-#include "shm/crc32c.h"
-
 uint32_t record_crc_seed(const uint8_t stream_uuid[16], uint32_t shard)
 {
 	return crc32c(crc32c(0, stream_uuid, 16), &shard, sizeof(shard));
@@ -11,22 +9,14 @@ uint32_t record_crc_seed(const uint8_t stream_uuid[16], uint32_t shard)
 uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *bytes)
 {
 	const char *p = bytes;
+	uint64_t head[5] = { pos, word };
 	uint32_t len = RECORD_HEADER_LEN;
-	uint64_t head[5], timestamp_ns, who;
-	uint32_t lens;
 
-	/* The header's own checksum is left out, so what is covered of it is gathered first, in
-	 * whole 8-byte steps because each step of the instruction costs the same. Each field is
-	 * read as wide as it was written a moment ago, and head is written once: a wider read
-	 * would wait until the store has reached the cache. */
-	memcpy(&timestamp_ns, p + 8, 8);
-	memcpy(&who, p + 24, 8);
-	memcpy(&lens, p + 20, 4);
-	head[0] = pos;
-	head[1] = word;
-	head[2] = timestamp_ns;
-	head[3] = who;
-	head[4] = lens;
+	if (likely(crc32c_is_fast()))
+		return record_crc_fast(seed, pos, word, bytes);
+	memcpy(&head[2], p + offsetof(struct record_header, timestamp_ns), 8);
+	memcpy(&head[3], p + offsetof(struct record_header, publisher), 8);
+	memcpy(&head[4], p + offsetof(struct record_header, key_len), 4);
 	if (record_word_kind(word) == RECORD_COMMITTED)
 		len = record_word_len(word);
 	return crc32c_pair(seed, head, sizeof(head), p + RECORD_HEADER_LEN,

@@ -37,18 +37,18 @@
  *
  * | edge | release sites | acquire sites | what is ordered | what breaks without | shown by |
  * |---|---|---|---|---|---|
- * | publish | ring_commit, orphan_bury | ring_word_load | content before its commit word | readers copy bytes not yet written | model ring, test_shm_threads |
- * | claim | ring_reserve | orphan_step | odd before the tail's CAS, word before even | a live publisher's reservation is buried | model ring |
- * | tail | ring_reserve, ring_close_tail | ring_reserve, ring_tail, orphan_step | claims before the tail they moved | as claim | model ring |
- * | limit | ring_reclaim | ring_reserve, ring_limit | zeros before the limit that frees them | a previous lap's words are taken for records | model ring, test_shm_threads |
+ * | publish | ring_commit_store, orphan_bury | ring_word_load | content before its commit word | readers copy bytes not yet written | model ring, test_shm_threads |
+ * | claim | ring_try_reserve | orphan_step | odd before the tail's CAS, word before even | a live publisher's reservation is buried | model ring |
+ * | tail | ring_try_reserve, ring_close_tail | ring_try_reserve, ring_tail, orphan_step | claims before the tail they moved | as claim | model ring |
+ * | limit | ring_reclaim | ring_reserve_again, ring_limit | zeros before the limit that frees them | a previous lap's words are taken for records | model ring, test_shm_threads |
  * | reclaim | ring_reclaim | ring_lapped, ring_reclaimed | reclaimed before the zeros; the copy before the check | a torn copy is delivered | model ring |
  * | progress | ring_progress | ring_written, ring_durable | the disk's answer before the position | acknowledged before it is true | sys tests |
- * | sleep | wait_announce, wait_barrier | ring_commit, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep |
- * | kick | ring_drain_sleeps | ring_commit, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
- * | close | ring_set_succeeded, ring_set_state | ring_commit, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close |
+ * | sleep | wait_announce, wait_barrier | ring_commit_store, ring_commit_attend, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep |
+ * | kick | ring_drain_sleeps | ring_commit_store, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
+ * | close | ring_set_succeeded, ring_set_state | ring_commit_store, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close |
  * | bell | ring_reclaim, ring_progress, ring_wake_subscribers | wait_announce, ring_bell | what changed before the bell | a waiter misses a change | model sleep |
  * | ready | region_init_pages | region_check_page | the page before its ready word | a half-made ring is used | test_shm_region |
- * | clock | clock_publish | clock_ns | the conversion inside its sequence | two conversions are mixed | test_shm_clock |
+ * | clock | clock_publish | clock_try | the conversion inside its sequence | two conversions are mixed | test_shm_clock |
  *
  * The argument for each non-obvious one stands at its sites.
  */
@@ -56,6 +56,7 @@
 
 #include <limits.h>
 
+#include "shm/ring_publish.h"
 #include "shm/testpoint.h"
 #include "shm/wait.h"
 
@@ -188,7 +189,7 @@ static uint64_t ring_word_look(const struct ring *ring, uint64_t pos)
 }
 #endif
 
-static uint64_t ring_limit(const struct ring *ring)
+uint64_t ring_limit(const struct ring *ring)
 {
 	/* MO(limit.A) pairs with limit.R in ring_reclaim(): below the limit the previous lap has
 	 * been zeroed. */
@@ -261,8 +262,10 @@ uint64_t ring_tail(const struct ring *ring)
 int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uint16_t owner,
 			int kick_fd)
 {
+	static const _Atomic uint32_t ring_always = 1;
 	struct layout_slot *slot;
 	uint64_t claim;
+	bool fence = !membarrier_register();
 
 	if (owner >= LAYOUT_PUBLISHER_SLOTS || ring->access == REGION_SUBSCRIBER ||
 	    ring->access == REGION_MONITOR)
@@ -273,69 +276,39 @@ int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uin
 	store_relaxed(&slot->claim, claim);
 	*publisher = (struct ring_publisher){
 		.ring = ring,
+		.tail = &ring->publish->tail,
 		.slot = slot,
+		.attention = fence ? &ring_always : &ring->govern->attention,
+		.n_sleepers = &ring->wait->n_sleepers,
+		.data = ring->data,
+		.mask = ring->mask,
+		.reserved_word = record_word(RECORD_RESERVED, 0, owner, 0),
+		.limit = ring_limit(ring),
 		.claim = claim,
-		.records = load_relaxed(&slot->records),
-		.bytes = load_relaxed(&slot->bytes),
 		.owner = owner,
-		.fence = !membarrier_register(),
+		.fence = fence,
 		.kick_fd = kick_fd,
 	};
 	return 0;
 }
 
-/* Moves the tail on by span; the cached limit is renewed when it is reached. */
-static int ring_move_tail(struct ring_publisher *publisher, uint64_t span, uint64_t *ret_pos)
+int ring_reserve_again(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos)
 {
-	struct ring *ring = publisher->ring;
-	uint64_t tail = load_relaxed(&ring->publish->tail);
+	struct ring_place place;
 
-	for (;;) {
-		if (unlikely(tail & (RECORD_ALIGN - 1)))
+	do {
+		uint64_t tail = load_relaxed(publisher->tail);
+
+		if (tail & (RECORD_ALIGN - 1))
 			return tail & LAYOUT_TAIL_CLOSED ? RING_E_CLOSED : -EBADMSG;
-		if (unlikely(tail > LAYOUT_POS_END))
+		if (tail > LAYOUT_POS_END)
 			return -EBADMSG;
-		if (unlikely(tail + span > publisher->limit)) {
-			publisher->limit = ring_limit(ring);
-			if (tail + span > publisher->limit)
-				return RING_E_FULL;
-		}
-		/* MO(tail.R) pairs with tail.A in orphan_step(): whoever reads this tail sees that
-		 * the claim is odd. MO(tail.A): and the claims behind the tails before it. */
-		if (likely(cas_acq_rel(&ring->publish->tail, &tail, tail + span)))
-			break;
-	}
-	*ret_pos = tail;
+		publisher->limit = ring_limit(publisher->ring);
+		if (tail + record_span(len) > publisher->limit)
+			return RING_E_FULL;
+	} while (!ring_try_reserve(publisher, len, &place));
+	*ret_pos = place.pos;
 	return 0;
-}
-
-int ring_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos)
-{
-	uint64_t span = record_span(len);
-	uint64_t pos = 0;
-	int r;
-
-	/* MO(claim.R) pairs with claim.A in orphan_step(): odd before the tail moves (its CAS
-	 * releases), so a hole below a tail always has an odd claim beside it. */
-	store_release(&publisher->slot->claim, publisher->claim + 1);
-	TESTPOINT("reserve-claimed");
-	r = ring_move_tail(publisher, span, &pos);
-	TESTPOINT("reserve-moved");
-	if (likely(r == 0)) {
-		store_relaxed(ring_word(publisher->ring, pos),
-			      record_word(RECORD_RESERVED, len, publisher->owner, 0));
-		TESTPOINT("reserve-marked");
-		/* MO(claim.R) the word before any content: orphan_step() looks at the word again
-		 * after it has seen something behind it, and must then find the length. */
-		fence_release();
-	}
-	publisher->claim += 2;
-	/* MO(claim.R) pairs with claim.A in orphan_step(): the word before the even claim. */
-	store_release(&publisher->slot->claim, publisher->claim);
-	if (likely(r == 0))
-		*ret_pos = pos;
-	TESTPOINT("reserve-done");
-	return r;
 }
 
 static bool ring_wake_one(struct ring *ring)
@@ -374,43 +347,21 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always)
 	(void)!write(publisher->kick_fd, &one, sizeof(one));
 }
 
-/* Somebody wants to be told, or the ring is closing. */
-static __attribute__((noinline)) int ring_commit_attend(struct ring_publisher *publisher,
-							uint32_t attention, uint32_t sleepers)
+int ring_commit_attend(struct ring_publisher *publisher)
 {
-	if (sleepers)
-		publisher->n_wakes += ring_wake_one(publisher->ring);
+	struct ring *ring = publisher->ring;
+	uint32_t attention;
+
+	/* MO(sleep.A) MO(kick.A) MO(close.A) as in ring_commit_store(), where the other sides
+	 * cannot make this processor pass a barrier. */
+	if (publisher->fence)
+		fence_full();
+	attention = load_relaxed(&ring->govern->attention);
+	if (load_relaxed(&ring->wait->n_sleepers))
+		publisher->n_wakes += ring_wake_one(ring);
 	if (attention & GOVERN_DRAIN_ASLEEP)
 		ring_kick_drain(publisher, false);
 	return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;
-}
-
-int ring_commit(struct ring_publisher *publisher, uint64_t pos, uint64_t word, uint32_t n_records)
-{
-	struct ring *ring = publisher->ring;
-	uint32_t attention, sleepers;
-
-	TESTPOINT("commit-filled");
-	/* MO(publish.R) pairs with publish.A in ring_word_load(): the content before its word. */
-	store_release(ring_word(ring, pos), word);
-	TESTPOINT("commit-stored");
-	publisher->records += n_records;
-	publisher->bytes += record_span(record_word_len(word));
-	store_relaxed(&publisher->slot->records, publisher->records);
-	store_relaxed(&publisher->slot->bytes, publisher->bytes);
-	/* MO(sleep.A) MO(kick.A) MO(close.A) the store above before the loads below. Only the
-	 * compiler is held: the other sides (wait_barrier(), ring_drain_sleeps(),
-	 * ring_set_succeeded()) make this processor pass a full barrier between their store and
-	 * their look at the ring, so either they see the word or these loads see their store. */
-	if (unlikely(publisher->fence))
-		fence_full();
-	else
-		fence_compiler();
-	attention = load_relaxed(&ring->govern->attention);
-	sleepers = load_relaxed(&ring->wait->n_sleepers);
-	if (likely((attention | sleepers) == 0))
-		return 0;
-	return ring_commit_attend(publisher, attention, sleepers);
 }
 
 /* ---- reading ---- */

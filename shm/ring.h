@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One shard's ring: reserve, fill, commit by publishers; copy and check by subscribers; close,
- * reclaim and limit by the daemon. The protocol, its edges and why it is right: top of ring.c.
+ * One shard's ring: copy and check by subscribers; close, reclaim and limit by the daemon; reserve
+ * and commit by publishers are in ring_publish.h. The protocol, its edges and why it is right: top
+ * of ring.c.
  *
  * Which calls may run at the same time, from any process:
  *
@@ -65,47 +66,13 @@ uint64_t ring_close_pos(const struct ring *ring);
 /* The next position to be reserved, clamped to what is possible: input from publishers. */
 uint64_t ring_tail(const struct ring *ring);
 uint64_t ring_reclaimed(const struct ring *ring);
+/* Words are looked at below it only. */
+uint64_t ring_limit(const struct ring *ring);
 uint64_t ring_written(const struct ring *ring);
 uint64_t ring_durable(const struct ring *ring);
 
 /* A bell's value (limit_bell, ack_bell), to be read before what it tells of, then slept on. */
 uint32_t ring_bell(const _Atomic uint32_t *bell);
-
-/* One publisher of a ring: one thread, one slot. Embedded in its owner. */
-struct ring_publisher {
-	struct ring *ring;
-	struct layout_slot *slot;
-	uint64_t limit; /* cached; never above the govern page's */
-	uint64_t claim;
-	uint64_t records;
-	uint64_t bytes;
-	uint64_t n_kicks; /* system calls made to wake the drain */
-	uint64_t n_wakes; /* and to wake subscribers */
-	uint16_t owner;
-	bool fence; /* membarrier is not to be had: pay for a full fence at each commit */
-	uint8_t reserved[5];
-	int kick_fd; /* eventfd that wakes the shard's drain, not owned; -1 in tests */
-};
-
-/* Takes slot `owner` (given by the daemon). -EINVAL when there is no such slot. */
-int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uint16_t owner,
-			int kick_fd);
-
-/*
- * Reserves record_span(len) bytes and stores the reserved word. len is exact, at least 32, at most
- * ring->max_len (batches and padding: at most a quarter of the ring), checked by the caller.
- * Returns 0 and the position; RING_E_FULL; RING_E_CLOSED (also when the ring was removed or has
- * failed: ask ring_state()); -EBADMSG when the tail is nonsense.
- */
-int ring_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos);
-
-/*
- * Publishes what was reserved at pos: one release store of `word` (record_word(...)), then wakes
- * whoever sleeps. n_records and the span of word are added to the slot's statistics. Returns 0, or
- * RING_E_CLOSED when the ring was closed meanwhile: then the record counts if pos lies below
- * ring_close_pos() or the successor holds a committed word at pos (see ring_word_at()).
- */
-int ring_commit(struct ring_publisher *publisher, uint64_t pos, uint64_t word, uint32_t n_records);
 
 /* The commit word at pos now; 0 where the ring does not hold pos (below reclaimed, above limit). */
 uint64_t ring_word_at(const struct ring *ring, uint64_t pos);
@@ -148,8 +115,6 @@ int ring_seek(const struct ring *ring, uint64_t pos, uint64_t *ret_pos);
 
 /* Wakes everybody that waits for this shard: subscribers by the doorbell. Any party with RW. */
 void ring_wake_subscribers(struct ring *ring);
-/* Kicks the shard's drain if it is asleep, or in any case when `always`. */
-void ring_kick_drain(struct ring_publisher *publisher, bool always);
 
 /* ---- the daemon's side (REGION_DAEMON, the shard's drain thread) ---- */
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "shm/orphan.h"
-#include "shm/ring.h"
+#include "shm/ring_publish.h"
 
 /* Ends the process with a sentence; check counts that as a failed case. */
 void ring_bed_fail(const char *file, int line, const char *format, ...)

@@ -452,6 +452,94 @@ START_TEST(many_records_in_one_call_each_have_a_result)
 }
 END_TEST
 
+enum {
+	N_MANY = 3000,
+	MANY_KEYS = 7
+};
+
+/* Each record's key and the number that it has among those of its key. */
+struct numbered {
+	uint32_t key, number;
+	char rest[56];
+};
+
+static void make_numbered(struct numbered *values, struct leat_record *records, size_t n)
+{
+	uint32_t numbers[MANY_KEYS] = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t key = (uint32_t)(i * 5 % MANY_KEYS);
+
+		values[i] = (struct numbered){ .key = key, .number = numbers[key]++ };
+		records[i] = (struct leat_record){
+			.key = &values[i].key,
+			.key_len = sizeof(values[i].key),
+			.value = &values[i],
+			.value_len = sizeof(values[i]),
+			.shard = LEAT_SHARD_ANY,
+			.event_time_ns = i % 11 == 0,
+		};
+	}
+}
+
+/* More than the rings take at once, over several shards, with records between that are refused. */
+START_TEST(many_records_keep_their_order_whatever_stands_between)
+{
+	static char big[RING];
+	struct numbered *values = calloc(N_MANY, sizeof(*values));
+	struct leat_record *records = calloc(N_MANY, sizeof(*records));
+	struct leat_result *results = calloc(N_MANY, sizeof(*results));
+	uint32_t numbers[MANY_KEYS] = { 0 };
+	struct leat_publisher *publisher;
+	struct leat_subscriber *sub;
+	struct leat_message message;
+	int n_good = 0;
+
+	harness_stream(handle, "order", 3, RING, NULL);
+	publisher = harness_publisher(handle, "order");
+	sub = harness_subscriber(handle, "order");
+	make_numbered(values, records, N_MANY);
+	for (int i = 100; i < N_MANY; i += 1000) {
+		records[i].value = big;
+		records[i].value_len = sizeof(big);
+		records[i + 1].shard = 77;
+	}
+	for (int i = 0; i < N_MANY; i++)
+		n_good += records[i].value != big && records[i].shard != 77;
+	ck_assert_int_eq(leat_publish_many(publisher, records, N_MANY, results), n_good);
+	for (int i = 0; i < n_good; i++) {
+		const struct numbered *value;
+
+		ck_assert_int_eq(leat_next(sub, LONG_NS, &message), 1);
+		ck_assert_int_eq(message.kind, LEAT_RECORD);
+		value = message.value;
+		ck_assert_uint_eq(message.value_len, sizeof(*value));
+		ck_assert_uint_eq(message.key_len, sizeof(value->key));
+		ck_assert_mem_eq(message.key, &value->key, message.key_len);
+		/* Those that were refused are missing, and nothing else. */
+		ck_assert_uint_ge(value->number, numbers[value->key]);
+		ck_assert_uint_le(value->number, numbers[value->key] + 2);
+		numbers[value->key] = value->number + 1;
+	}
+	for (int i = 0; i < N_MANY; i++) {
+		int error = records[i].value == big  ? -EMSGSIZE
+			    : records[i].shard == 77 ? -EINVAL
+						     : 0;
+
+		ck_assert_int_eq(results[i].error, error);
+		if (error == 0)
+			ck_assert_uint_eq(results[i].shard,
+					  leat_publisher_shard_of(publisher, records[i].key,
+								  records[i].key_len));
+	}
+	leat_subscriber_close(sub);
+	leat_publisher_close(publisher);
+	free(values);
+	free(records);
+	free(results);
+}
+END_TEST
+
 static void *wait_for_one(void *arg)
 {
 	(void)next_number(arg);
@@ -518,6 +606,7 @@ int main(void)
 	tcase_add_test(tcase, slots_are_given_back);
 	tcase_add_test(tcase, what_a_stream_says_of_itself_is_what_it_was_made_with);
 	tcase_add_test(tcase, many_records_in_one_call_each_have_a_result);
+	tcase_add_test(tcase, many_records_keep_their_order_whatever_stands_between);
 	tcase_add_test(tcase, statistics_count_the_system_calls_that_were_paid_for);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);

@@ -38,6 +38,7 @@ static void make_rings(uint32_t flags)
 	ck_assert_int_eq(ring_open(&fds, REGION_PUBLISHER, &ring), 0);
 	pub_shard.ring = ring;
 	ck_assert_int_eq(ring_publisher_init(&pub_shard.rp, ring, 3, -1), 0);
+	encode_quick_init(&pub_shard.quick, ring);
 	pub_shard.checked_ns = clock_ns(ring->govern);
 	region_fds_close(&fds);
 }
@@ -51,6 +52,7 @@ static void setup(void)
 	sub->shards = calloc(1, sizeof(*sub->shards));
 	sub->n_shards = 1;
 	sub->bus = &bus;
+	sub->alive = &alive;
 	sub->stream = strdup("test");
 	sub->stop_ns = UINT64_MAX;
 	sub->check_ns = UINT64_MAX;
@@ -59,11 +61,13 @@ static void setup(void)
 	sub->buffer_len = 4096;
 	sub->buffer = malloc(sub->buffer_len);
 	publisher = (struct leat_publisher){ .bus = &bus,
+					     .alive = &alive,
+					     .only = &pub_shard,
 					     .shards = &pub_shard,
 					     .n_shards = 1,
 					     .stream = sub->stream,
 					     .failure = publisher.detail.text };
-	pub_shard = (struct publish_shard){ .publisher = 11, .kick_fd = -1 };
+	pub_shard = (struct publish_shard){ .who = record_who(11, 0), .kick_fd = -1 };
 	keys_map_init(&publisher.keys, KEYS_XXH3, 1);
 	make_rings(GOVERN_F_CHECKSUM | GOVERN_F_MEMORY);
 	ck_assert_int_eq(start_at(sub, &sub->shards[0], LEAT_EARLIEST, 0, NULL), 0);

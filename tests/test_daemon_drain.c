@@ -17,6 +17,7 @@
 #include "persist/verify.h"
 #include "shm/clock.h"
 #include "shm/orphan.h"
+#include "shm/ring_publish.h"
 #include "shm/wait.h"
 
 static char dir[64];

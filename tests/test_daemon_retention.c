@@ -7,6 +7,7 @@
 #include "daemon/retention.h"
 #include "daemon/shard.h"
 #include "shm/clock.h"
+#include "shm/ring_publish.h"
 #include "tests/daemon_bed.h"
 
 enum {
@@ -72,7 +73,7 @@ static void attach(int shard)
 static void publish_one(uint64_t timestamp_ns)
 {
 	uint32_t len = RECORD_HEADER_LEN + VALUE_LEN;
-	uint64_t word = record_word(RECORD_COMMITTED, len, publisher.owner, 0), pos;
+	uint64_t word = record_word(RECORD_COMMITTED, len, publisher.owner, 0), pos = 0;
 	struct record_header *record;
 
 	while (ring_reserve(&publisher, len, &pos) == RING_E_FULL) {
