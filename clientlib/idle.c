@@ -49,6 +49,8 @@ static int spin(struct leat_subscriber *sub, uint64_t spin_ns, struct leat_messa
 
 			for (k = 0; k < IDLE_GLANCES && !stirs(sub); k++)
 				cpu_relax();
+			if (sub->quick && !sub->zero_copy && subscribe_quickly(sub, ret_message))
+				return 1;
 			r = subscribe_scan(sub, ret_message, &later);
 			if (r != -EAGAIN)
 				return r;

@@ -11,8 +11,10 @@
 #include "shm/clock.h"
 
 enum {
-	SUBSCRIBE_STEPS = 64
-}; /* changes of a shard's source in one look at it */
+	SUBSCRIBE_STEPS = 64,  /* changes of a shard's source in one look at it */
+	SUBSCRIBE_MUCH = 16,   /* records of one call that say that more are coming */
+	SUBSCRIBE_PAUSES = 16, /* of the processor, to let them be written */
+};
 
 #define SUBSCRIBE_VIEW UINT64_C(0x77656976) /* opaque[0] of a message that points into the ring */
 
@@ -177,6 +179,7 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 		if (!sub->run_from_disk) {
 			shard->senseless = true;
 			shard->senseless_pos = shard->pos;
+			sub->quick = NULL;
 			subscribe_drop_run(sub);
 			return SOURCE_NONE;
 		}
@@ -293,7 +296,29 @@ static int scan_shard(struct leat_subscriber *sub, struct subscribe_shard *shard
 	return SOURCE_LATER;
 }
 
-int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message, bool *ret_later)
+/* True when of a shard every record from pos on is to be handed out. */
+static bool is_simple(const struct leat_subscriber *sub, const struct subscribe_shard *shard)
+{
+	return sub->stop_ns == UINT64_MAX && shard->stop_pos == UINT64_MAX &&
+	       (shard->skip_pos | shard->skip_ns) == 0;
+}
+
+/* The shard that subscribe_quickly() can read, or NULL. */
+static struct subscribe_shard *choose_quick(struct leat_subscriber *sub)
+{
+	struct subscribe_shard *shard = &sub->shards[0];
+
+	if (sub->n_shards > 1 || sub->options.isolation != LEAT_ISOLATION_RING ||
+	    sub->buffer_len < RING_SHORT_LEN || !is_simple(sub, shard) || shard->seek ||
+	    shard->on_disk || shard->paused || shard->ended || shard->damaged || shard->senseless)
+		return NULL;
+	if (shard->pos >= shard->limit)
+		shard->limit = ring_limit(shard->ring);
+	return shard;
+}
+
+static int scan_shards(struct leat_subscriber *sub, struct leat_message *ret_message,
+		       bool *ret_later)
 {
 	uint32_t n_open = 0, i, at = sub->turn;
 	int error = 0;
@@ -326,16 +351,32 @@ int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message
 	return n_open > 0 ? -EAGAIN : 0;
 }
 
+int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message, bool *ret_later)
+{
+	int r;
+
+	sub->quick = choose_quick(sub);
+	if (sub->quick && !sub->zero_copy && subscribe_quickly(sub, ret_message)) {
+		sub->quick->quiet = false;
+		return 1;
+	}
+	r = scan_shards(sub, ret_message, ret_later);
+	sub->quick = sub->shards[0].quiet ? NULL : choose_quick(sub);
+	sub->run_simple = sub->run_shard && is_simple(sub, sub->run_shard);
+	return r;
+}
+
 /* ---- calls ---- */
 
-int leat_next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
+/* The next message, whatever it takes. */
+static int next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
 {
 	bool later = false;
 	int r;
 
 	if (unlikely(!bus_alive(sub->bus)))
 		return subscribe_forked(sub);
-	if (likely(sub->run_shard != NULL) && take(sub, ret_message) == 1)
+	if (sub->run_shard && take(sub, ret_message) == 1)
 		return 1;
 	r = subscribe_scan(sub, ret_message, &later);
 	if (likely(r == 1))
@@ -345,12 +386,48 @@ int leat_next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_mess
 	return subscribe_done(sub, r);
 }
 
+/* As take(), for a record without flags and headers in a run of which everything is wanted. */
+static inline_always bool take_quickly(struct leat_subscriber *sub,
+				       struct leat_message *ret_message)
+{
+	uint64_t left = sub->run_len - sub->run_off, word, span;
+	const char *bytes = sub->buffer + sub->run_off;
+
+	if (!sub->run_simple || unlikely(left < RECORD_HEADER_LEN))
+		return false;
+	memcpy(&word, bytes, sizeof(word));
+	span = record_span(record_word_len(word));
+	if (unlikely(word >> 48 != RECORD_COMMITTED || record_word_len(word) < RECORD_HEADER_LEN ||
+		     span > left) ||
+	    !subscribe_fill(sub, sub->run_shard, bytes, word, ret_message))
+		return false;
+	sub->run_off += span;
+	sub->stats.from_disk += sub->run_from_disk;
+	return true;
+}
+
+/* Is there a record that can be had without further ado? */
+static inline_always bool next_quickly(struct leat_subscriber *sub,
+				       struct leat_message *ret_message)
+{
+	if (sub->run_shard)
+		return take_quickly(sub, ret_message);
+	return likely(sub->quick != NULL) && subscribe_quickly(sub, ret_message);
+}
+
+int leat_next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
+{
+	if (likely(*sub->alive != 0) && next_quickly(sub, ret_message))
+		return 1;
+	return next(sub, timeout_ns, ret_message);
+}
+
 int leat_view(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
 {
 	int r;
 
 	sub->zero_copy = true;
-	r = leat_next(sub, timeout_ns, ret_message);
+	r = next(sub, timeout_ns, ret_message);
 	sub->zero_copy = false;
 	return r;
 }
@@ -393,6 +470,22 @@ int leat_view_valid(struct leat_subscriber *sub, const struct leat_message *mess
 	return 0;
 }
 
+/*
+ * Who takes records as fast as they are written meets the writer at every one of them: the line is
+ * taken from him while he writes it, which costs both more than the record. A moment's pause, in a
+ * call that has given much already, lets the next ones be written in peace.
+ */
+static bool pause_behind_writer(struct leat_subscriber *sub, struct leat_message *ret_message)
+{
+	int i;
+
+	if (sub->run_shard || !sub->quick)
+		return false;
+	for (i = 0; i < SUBSCRIBE_PAUSES; i++)
+		cpu_relax();
+	return subscribe_quickly(sub, ret_message);
+}
+
 int leat_poll(struct leat_subscriber *sub, leat_handler handler, void *context, size_t max,
 	      uint64_t timeout_ns)
 {
@@ -400,11 +493,16 @@ int leat_poll(struct leat_subscriber *sub, leat_handler handler, void *context, 
 	size_t n;
 	int r;
 
+	if (unlikely(*sub->alive == 0))
+		return subscribe_forked(sub);
 	for (n = 0; n < max && n < INT32_MAX; n++) {
-		r = leat_next(sub, n == 0 ? timeout_ns : 0, &message);
-		/* What was handed out before counts; an error shows again in the next call. */
-		if (r <= 0)
-			return n > 0 ? (int)n : r;
+		if (unlikely(!next_quickly(sub, &message)) &&
+		    (n < SUBSCRIBE_MUCH || !pause_behind_writer(sub, &message))) {
+			r = next(sub, n == 0 ? timeout_ns : 0, &message);
+			/* What was handed out before counts; an error shows again next time. */
+			if (r <= 0)
+				return n > 0 ? (int)n : r;
+		}
 		r = handler(context, &message);
 		if (r != 0)
 			return r;

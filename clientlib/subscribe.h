@@ -13,7 +13,7 @@
 #include "clientlib/bus.h"
 #include "clientlib/leat.h"
 #include "persist/reader.h"
-#include "shm/ring.h"
+#include "shm/ring_read.h"
 
 struct helper;
 
@@ -73,13 +73,18 @@ struct leat_subscriber {
 	uint64_t run_off;
 	uint64_t run_len;
 	struct subscribe_shard *run_shard; /* NULL = no run */
+	/* Next to be read from its ring as subscribe_quickly() does; NULL = not so simple. Set by
+	 * who has looked, cleared by whatever changes where reading goes on. */
+	struct subscribe_shard *quick;
 	bool run_from_disk;
+	bool run_simple; /* of its shard everything is wanted, and nothing stops it */
 	bool gap_set;
 	bool zero_copy;   /* in leat_view() */
 	uint64_t stop_ns; /* exclusive; UINT64_MAX = none */
 	struct leat_subscriber_stats stats;
 
 	struct leat_bus *bus;
+	const volatile uint32_t *alive; /* of the bus */
 	struct subscribe_shard *shards;
 	uint32_t n_shards; /* read by this subscriber */
 	uint32_t turn;     /* where the next look over all shards begins */
@@ -126,6 +131,63 @@ uint64_t subscribe_upto(const struct leat_subscriber *sub, const struct subscrib
 /* Makes a message of the record at shard->pos that lies in the ring at `bytes`; 1, or 0. */
 int subscribe_view(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t word,
 		   const void *bytes, struct leat_message *ret_message);
+
+/*
+ * Makes a message of the record at shard->pos, copied to `bytes`, whose word has no flags; false
+ * when it has headers, or does not fit its length.
+ */
+static inline_always bool subscribe_fill(struct leat_subscriber *sub, struct subscribe_shard *shard,
+					 const char *bytes, uint64_t word,
+					 struct leat_message *ret_message)
+{
+	uint32_t len = record_word_len(word) - RECORD_HEADER_LEN, key_len;
+	uint64_t pos = shard->pos, next = pos + align_up(len, RECORD_ALIGN) + RECORD_HEADER_LEN;
+	uint64_t timestamp_ns, who;
+
+	/* Together with the length of the headers, which makes it too long if there are any. */
+	memcpy(&key_len, bytes + offsetof(struct record_header, key_len), 4);
+	if (unlikely(key_len > len))
+		return false;
+	memcpy(&timestamp_ns, bytes + offsetof(struct record_header, timestamp_ns), 8);
+	memcpy(&who, bytes + offsetof(struct record_header, publisher), 8);
+	shard->pos = next;
+	shard->given = next;
+	sub->stats.records++;
+	sub->stats.bytes += len + RECORD_HEADER_LEN;
+	ret_message->kind = LEAT_RECORD;
+	ret_message->shard = shard->shard;
+	ret_message->pos = pos;
+	ret_message->next_pos = next;
+	ret_message->timestamp_ns = timestamp_ns;
+	ret_message->event_time_ns = 0;
+	ret_message->key = bytes + RECORD_HEADER_LEN;
+	ret_message->value = bytes + RECORD_HEADER_LEN + key_len;
+	ret_message->headers = ret_message->value;
+	ret_message->key_len = key_len;
+	ret_message->value_len = len - key_len;
+	ret_message->headers_len = 0;
+	ret_message->publisher = (uint32_t)who;
+	ret_message->sequence = (uint32_t)(who >> 32);
+	ret_message->reason = 0;
+	ret_message->opaque[0] = 0;
+	ret_message->opaque[1] = 0;
+	return true;
+}
+
+/*
+ * The next record of sub->quick, where it is short and has no headers; false: look in full. There
+ * is no run in the buffer then, so that the record has its place there.
+ */
+static inline_always bool subscribe_quickly(struct leat_subscriber *sub,
+					    struct leat_message *ret_message)
+{
+	struct subscribe_shard *shard = sub->quick;
+	uint64_t word;
+
+	return likely(shard->pos < shard->limit) &&
+	       ring_read_short(shard->ring, shard->pos, sub->buffer, &word) &&
+	       subscribe_fill(sub, shard, sub->buffer, word, ret_message);
+}
 
 /* The ring that tells the progress. */
 static inline struct ring *subscribe_newest(const struct subscribe_shard *shard)

@@ -216,6 +216,7 @@ int leat_subscriber_open(struct leat_bus *bus, const char *stream,
 	if (!sub)
 		return -ENOMEM;
 	sub->bus = bus;
+	sub->alive = bus->alive;
 	sub->stop_ns = UINT64_MAX;
 	sub->failure = sub->detail.text;
 	leat_subscriber_options_init(&sub->options);
@@ -281,6 +282,7 @@ int leat_seek(struct leat_subscriber *sub, int32_t shard, enum leat_where where,
 	if (shard != LEAT_SHARD_ANY && !only)
 		return subscribe_done(sub, no_shard(sub, shard));
 	subscribe_drop_run(sub);
+	sub->quick = NULL;
 	for (i = 0; i < sub->n_shards && r == 0; i++) {
 		if (only && only != &sub->shards[i])
 			continue;
@@ -300,6 +302,7 @@ int leat_pause(struct leat_subscriber *sub, int32_t shard, int on)
 		return subscribe_done(sub, no_shard(sub, shard));
 	/* The run may be of a shard that is to be silent; it is read again later. */
 	subscribe_drop_run(sub);
+	sub->quick = NULL;
 	for (i = 0; i < sub->n_shards; i++) {
 		if (!only || only == &sub->shards[i])
 			sub->shards[i].paused = on != 0;
