@@ -101,6 +101,7 @@ SYS_TESTS += \
 	tests/sys_kill_daemon.c \
 	tests/sys_no_system_call.c \
 	tests/sys_permission.c \
+	tests/sys_product_instructions.c \
 	tests/sys_readme.sh \
 	tests/sys_replay.sh \
 	tests/sys_retention.sh \
