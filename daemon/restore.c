@@ -406,7 +406,8 @@ static bool restore_lacks(struct server *server, const json_t *request, enum res
 	    json_integer_value(number) >= stream->n_shards)
 		return false;
 	rs = &stream->shards[json_integer_value(number)];
-	if (!rs->restoring || (need == RESTORE_RING && rs->shard))
+	if (!rs->restoring ||
+	    (need == RESTORE_RING && rs->shard && shard_knows_earliest(rs->shard)))
 		return false;
 	restore_hurry(server, rs);
 	return true;

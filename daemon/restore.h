@@ -16,7 +16,8 @@ struct session;
 /* What a request needs of the streams. */
 enum restore_need {
 	RESTORE_NOTHING,
-	RESTORE_RING,    /* that of the shard it names */
+	RESTORE_RING,    /* that of the shard it names, if it survived: a new one cannot say what
+			    the segments hold before they are back */
 	RESTORE_SHARD,   /* its segments as well */
 	RESTORE_STREAM,  /* all shards of the stream it names */
 	RESTORE_STREAMS, /* those of all streams, if it names none */

@@ -627,6 +627,11 @@ size_t shard_closed_segments(struct shard *shard, struct shard_closed_segment *s
 	return found;
 }
 
+bool shard_knows_earliest(const struct shard *shard)
+{
+	return !shard->directory || load_relaxed(&shard->cur.ring->govern->counters.earliest) != 0;
+}
+
 uint64_t shard_kept_bytes(const struct shard *shard)
 {
 	return load_relaxed(&shard->cur.ring->govern->counters.kept_bytes);

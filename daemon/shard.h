@@ -152,6 +152,8 @@ struct shard_closed_segment {
 };
 size_t shard_closed_segments(struct shard *shard, struct shard_closed_segment *segments, size_t n);
 uint64_t shard_kept_bytes(const struct shard *shard); /* closed and active */
+/* Says the ring where the log begins? One that did not survive learns it from the segments. */
+bool shard_knows_earliest(const struct shard *shard);
 /* Unlinks the oldest closed segment, if its base is still `base`. 0, -ENOENT, -errno of unlink. */
 int shard_drop_segment(struct shard *shard, uint64_t base);
 
