@@ -101,7 +101,7 @@ END_TEST
 
 START_TEST(every_line_is_there_once_with_its_label_inside_the_picture)
 {
-	char label[16];
+	char label[32];
 	int i, j;
 
 	for (i = 0; i < BENCH_CHART_LINES_MAX; i++) {
