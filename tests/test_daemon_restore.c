@@ -152,6 +152,11 @@ START_TEST(a_bus_serves_what_is_back_and_the_rest_waits_for_what_it_needs)
 	daemon_bed_settle(&bed);
 	ck_assert(restore_is_over(bed.server));
 	ck_assert_int_eq(registry_options(events())->access.mode, 0640);
+	daemon_bed_disconnect(&now);
+	daemon_bed_disconnect(&one);
+	daemon_bed_disconnect(&list);
+	daemon_bed_disconnect(&other);
+	daemon_bed_disconnect(&make);
 }
 END_TEST
 
@@ -161,10 +166,11 @@ START_TEST(who_leaves_while_he_waits_is_forgotten)
 
 	begin(&client, "{\"op\":\"describe\",\"stream\":\"events\"}");
 	ck_assert_uint_eq(bed.server->n_sessions, 1);
-	close(client.fd);
+	client.fd = close_fd(client.fd);
 	open_gate();
 	daemon_bed_settle(&bed);
 	ck_assert_uint_eq(bed.server->n_sessions, 0);
+	daemon_bed_disconnect(&client);
 }
 END_TEST
 
@@ -184,6 +190,7 @@ START_TEST(an_end_that_comes_first_waits_for_the_rest)
 	daemon_bed_settle(&bed);
 	ck_assert_int_eq(events()->shards[1].error, 0);
 	ck_assert_ptr_nonnull(events()->shards[1].drain);
+	daemon_bed_disconnect(&client);
 }
 END_TEST
 
