@@ -229,7 +229,9 @@ int leat_publish(struct leat_publisher *publisher, const struct leat_record *rec
 int leat_publish_timed(struct leat_publisher *publisher, const struct leat_record *record,
 		       uint64_t timeout_ns, struct leat_result *ret_result);
 /* Publishes n records, each on its own; results[n] says what became of each. Returns how many
- * were published; one bad record does not hide the others. */
+ * were published; one bad record does not hide the others. Those of one shard keep their order and
+ * are written together, which costs less than one call each; of those that neither name a shard nor
+ * have a key, neighbours stay together. */
 int leat_publish_many(struct leat_publisher *publisher, const struct leat_record *records, size_t n,
 		      struct leat_result *results);
 /* Publishes n records to one shard (of the first one's key or shard) as one: subscribers see all
@@ -350,8 +352,9 @@ int leat_view_valid(struct leat_subscriber *subscriber, const struct leat_messag
 
 /* Called for each message; nonzero stops the poll and is returned. */
 typedef int (*leat_handler)(void *context, const struct leat_message *message);
-/* Hands at most max messages to the handler, waiting for the first only. Returns how many, 0 at
- * the stop; errors as leat_next(). */
+/* Hands at most max messages to the handler, waiting for the first only; having given many, it
+ * pauses for a moment before it says that there are no more, so that the publisher can go on in
+ * peace. Returns how many, 0 at the stop; errors as leat_next(). */
 int leat_poll(struct leat_subscriber *subscriber, leat_handler handler, void *context, size_t max,
 	      uint64_t timeout_ns);
 /* Steps through a message's headers; *off starts at 0. 1 with a header, 0 at the end. */
