@@ -194,7 +194,7 @@ START_TEST(a_peer_is_compared_with_leat_in_the_same_run)
 	ck_assert_double_eq_tol(row.leat, 4, 1e-9);
 	ck_assert_double_eq(row.ratio, 0);
 	/* Less is better. */
-	add_run("round-trip-sleep", 10);
+	add_run("round-trip-free", 10);
 	add_run("pipe-round-trip", 25);
 	ck_assert(bench_report_row(all, index_of("pipe-round-trip"), &row));
 	ck_assert_double_eq_tol(row.leat, 2.5, 1e-9);

@@ -69,7 +69,7 @@ static void put_machine(FILE *file, const struct bench_env *env,
 	put_fact(file, "options", words);
 	if (env->cpus[1] >= 0)
 		snprintf(words, sizeof(words),
-			 "to CPUs %d and %d, except peers with threads or a server", env->cpus[0],
+			 "to CPUs %d and %d, except where a peer is faster without", env->cpus[0],
 			 env->cpus[1]);
 	else
 		snprintf(words, sizeof(words), "no");

@@ -33,7 +33,7 @@ struct bench_pair {
 	void (*close)(struct bench_side *side);
 	const void *context; /* the peer's own */
 	bool both_ways;      /* set here: records go back as well */
-	bool free;           /* has threads or a server that need a processor: pinning hurts */
+	bool free;           /* has threads or a server: being pinned would slow it down */
 };
 
 /* A record of `len` bytes there and back, one at a time. */

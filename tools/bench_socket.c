@@ -2,7 +2,8 @@
 /*
  * What the kernel itself offers to carry records from process to process: a pipe, and the two
  * kinds of Unix socket that keep records apart. Everybody has them, so they are part of leat
- * bench itself. They block, as their users let them.
+ * bench itself. They block, and run where the scheduler puts them, as their users let them: it
+ * brings two processes that take turns together on one processor, which is ten times faster.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -231,6 +232,7 @@ static const struct bench_pair pipe_pair = {
 	.flush = pipe_flush,
 	.receive = pipe_receive,
 	.close = pipe_close,
+	.free = true,
 };
 
 static const struct bench_pair socket_pair = {
@@ -239,6 +241,7 @@ static const struct bench_pair socket_pair = {
 	.flush = socket_flush,
 	.receive = socket_receive,
 	.close = socket_close,
+	.free = true,
 };
 
 static int fail(struct bench_env *env, const char *what)

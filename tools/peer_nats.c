@@ -16,7 +16,7 @@
 #include "tools/tool.h"
 
 enum {
-	IN_FLIGHT = 4096, /* the Go client's default of publishes that are not acknowledged yet */
+	IN_FLIGHT = 16384, /* publishes that are not acknowledged yet; more gave nothing */
 	WAIT_MS = 20 * 1000,
 	URL_LEN = 64,
 	PATH_LEN = 512,
@@ -339,8 +339,8 @@ static const struct peer_work works[] = {
 	{ "rate", "js_PublishAsync, ordered push consumer, file storage", rate },
 	{ "ack", "js_Publish and its acknowledgement, synced every minutes", ack },
 	{ "ack-sync", "js_Publish and its acknowledgement, sync_interval always", ack_sync },
-	{ "keep", "js_PublishAsync, 4096 in flight, synced at the end", keep },
-	{ "keep-sync", "js_PublishAsync, 4096 in flight, sync_interval always", keep_sync },
+	{ "keep", "js_PublishAsync, 16384 in flight, synced at the end", keep },
+	{ "keep-sync", "js_PublishAsync, 16384 in flight, sync_interval always", keep_sync },
 };
 
 static const struct peer peer = {

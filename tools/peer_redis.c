@@ -14,17 +14,17 @@
 #include "tools/tool.h"
 
 enum {
-	GATHERED = 64,   /* commands of one write */
-	WINDOW = 1024,   /* commands whose replies may be outstanding, over all connections */
-	COUNT = 1000,    /* records of one XREAD at most */
-	CONNECTIONS = 8, /* at most, of one side */
+	COUNT = 1000,     /* records of one XREAD at most */
+	CONNECTIONS = 64, /* at most, of one side */
 	ID_LEN = 48,
 	PATH_LEN = 512,
 };
 
-/* How a piece of work is to be done. */
+/* How a piece of work is done; the numbers are those that gave most here. */
 struct way {
 	int n_connections; /* that records are spread over */
+	int gathered;      /* commands of one write */
+	int window;        /* commands whose replies may be outstanding, of each connection */
 	bool trim;         /* keeps a bounded part in memory; the file has everything */
 };
 
@@ -149,16 +149,15 @@ static int redis_send(struct bench_side *side, const void *record)
 	if (redisAppendCommandArgv(c->redis, argc + 1, argv, lens) != REDIS_OK)
 		return fail(side, c, "XADD");
 	c->n_outstanding++;
-	if (++c->n_unsent < GATHERED || side->pair->both_ways)
+	if (++c->n_unsent < way->gathered || side->pair->both_ways)
 		return 0;
 	rc = write_out(side, c);
 	if (rc < 0)
 		return rc;
 	own->turn = (own->turn + 1) % way->n_connections;
 	c = &own->connections[own->turn];
-	return c->n_outstanding < WINDOW / way->n_connections
-		       ? 0
-		       : read_replies(side, c, c->n_outstanding - GATHERED);
+	return c->n_outstanding < way->window ? 0
+					      : read_replies(side, c, way->window - way->gathered);
 }
 
 /* When records go both ways, the answer itself says that the record came; it is not waited for. */
@@ -321,7 +320,7 @@ static int measure_keep(struct bench_env *env, const struct bench_pair *pair, si
 	return bench_pair_keep(env, pair, len, dir, result);
 }
 
-static const struct way plain = { .n_connections = 1 };
+static const struct way plain = { .n_connections = 1, .gathered = 256, .window = 4096 };
 
 static int round_trip(struct bench_env *env, size_t len, struct bench_result *result)
 {
@@ -345,7 +344,7 @@ static int ack_sync(struct bench_env *env, size_t len, struct bench_result *resu
 
 static int keep(struct bench_env *env, size_t len, struct bench_result *result)
 {
-	const struct way way = { .n_connections = 1, .trim = true };
+	const struct way way = { .n_connections = 8, .gathered = 64, .window = 128, .trim = true };
 
 	return with_server(env, "everysec", &way, measure_keep, len, result);
 }
@@ -353,7 +352,7 @@ static int keep(struct bench_env *env, size_t len, struct bench_result *result)
 /* It syncs once for all that its connections brought meanwhile: the more, the better. */
 static int keep_sync(struct bench_env *env, size_t len, struct bench_result *result)
 {
-	const struct way way = { .n_connections = CONNECTIONS, .trim = true };
+	const struct way way = { CONNECTIONS, .gathered = 16, .window = 64, .trim = true };
 
 	return with_server(env, "always", &way, measure_keep, len, result);
 }
@@ -368,8 +367,9 @@ static const struct peer_work works[] = {
 	{ "rate", "XADD in pipelines, XREAD COUNT 1000, nothing is kept on disk", rate },
 	{ "ack", "XADD and its reply, appendfsync everysec", ack },
 	{ "ack-sync", "XADD and its reply, appendfsync always", ack_sync },
-	{ "keep", "XADD in pipelines, appendfsync everysec, synced at the end", keep },
-	{ "keep-sync", "XADD in pipelines on 8 connections, appendfsync always", keep_sync },
+	{ "keep", "XADD in pipelines on 8 connections, appendfsync everysec, synced at the end",
+	  keep },
+	{ "keep-sync", "XADD in pipelines on 64 connections, appendfsync always", keep_sync },
 };
 
 static const struct peer peer = {
