@@ -14,6 +14,8 @@ enum {
 	WATCHED_GROUPS = 1000, /* of records, with a pause after each */
 	WATCHED_GROUP = 1000,
 	WATCHED_GROUPS_QUICK = 100,
+	SLEEPERS_MAX = 64,
+	POLL_MAX = 1024,
 };
 
 struct publish_shared {
@@ -21,6 +23,8 @@ struct publish_shared {
 	double entries; /* in a million records; -1 = this kernel does not count them */
 	struct leat_publisher_stats stats;
 };
+
+static const uint64_t last_word = UINT64_MAX;
 
 static int open_alone(struct bench_link *link, struct bench_team *team, int me)
 {
@@ -92,6 +96,10 @@ static int publish_watched(struct bench_link *link, struct publish_shared *share
 		poll(NULL, 0, 1);
 	}
 	keep_statistics(link, shared);
+	memcpy(value, &last_word, sizeof(last_word));
+	rc = leat_publish(link->publisher, &record, NULL);
+	if (rc < 0)
+		return bench_stream_fail(link, rc, "cannot publish");
 	shared->entries = -1;
 	if (watched == 0)
 		shared->entries = (double)bench_kernel_entries() * 1e6 / (groups * WATCHED_GROUP);
@@ -111,20 +119,61 @@ static int publish_kernel_entries(struct bench_team *team, int me, const void *c
 	return rc;
 }
 
-static int run_alone(struct bench_env *env, const struct bench_member *member,
+static int note_end(void *context, const struct leat_message *message)
+{
+	bool *ended = context;
+	uint64_t word = 0;
+
+	if (message->kind == LEAT_RECORD)
+		memcpy(&word, message->value, sizeof(word));
+	*ended = word == last_word;
+	return *ended;
+}
+
+/* Takes what is there and sleeps again at once. */
+static int sleep_between(struct bench_team *team, int me, const void *context)
+{
+	struct bench_link link;
+	bool ended = false;
+	int rc;
+
+	(void)context;
+	rc = bench_stream_connect(&link, team, me);
+	if (rc == 0)
+		rc = bench_stream_subscribe_to(&link, "alone", 0);
+	if (rc == 0)
+		bench_team_ready(team, me);
+	while (rc >= 0 && !ended) {
+		rc = leat_poll(link.subscriber, note_end, &ended, POLL_MAX, BENCH_STREAM_WAIT_NS);
+		if (rc == -EINTR)
+			rc = 0;
+		if (rc < 0)
+			rc = bench_stream_fail(&link, rc, "cannot receive");
+	}
+	bench_stream_close(&link);
+	return rc < 0 ? rc : 0;
+}
+
+/* The publisher, and as many who sleep as the row's x says. */
+static int run_alone(struct bench_env *env, int (*publish)(struct bench_team *, int, const void *),
 		     struct publish_shared *ret_shared, struct bench_result *result)
 {
+	struct bench_member members[1 + SLEEPERS_MAX] = {
+		{ .run = publish, .cpu = env->cpus[0] },
+	};
+	int i, rc, n = (int)env->row->x;
 	struct leat_stream_options options;
 	struct bench_team team;
-	int rc;
 
 	rc = bench_team_init(&team, env, sizeof(struct publish_shared));
 	if (rc < 0)
 		return rc;
+	for (i = 1; i <= n; i++)
+		members[i] = (struct bench_member){ .run = sleep_between, .cpu = -1 };
 	bench_stream_memory(&options);
 	rc = bench_stream_create(env, "alone", &options);
 	if (rc == 0)
-		rc = bench_team_run(&team, member, 1, env->run_ns + BENCH_TEAM_WAIT_NS);
+		rc = bench_team_run(&team, members, 1 + n, env->run_ns + BENCH_TEAM_WAIT_NS);
 	memcpy(ret_shared, team.shared, sizeof(*ret_shared));
 	bench_add_fact(result, "full_waits", (double)ret_shared->stats.full_waits);
 	bench_add_fact(result, "drain_kicks", (double)ret_shared->stats.drain_kicks);
@@ -136,9 +185,8 @@ static int run_alone(struct bench_env *env, const struct bench_member *member,
 
 int bench_publish_alone(struct bench_env *env, struct bench_result *result)
 {
-	const struct bench_member member = { .run = publish_alone, .cpu = env->cpus[0] };
 	struct publish_shared shared;
-	int rc = run_alone(env, &member, &shared, result);
+	int rc = run_alone(env, publish_alone, &shared, result);
 
 	result->value = shared.rate;
 	return rc;
@@ -147,10 +195,9 @@ int bench_publish_alone(struct bench_env *env, struct bench_result *result)
 /* Where the kernel does not count, the library's own counters have to do. */
 int bench_publish_kernel_entries(struct bench_env *env, struct bench_result *result)
 {
-	const struct bench_member member = { .run = publish_kernel_entries, .cpu = env->cpus[0] };
 	const struct leat_publisher_stats *stats;
 	struct publish_shared shared;
-	int rc = run_alone(env, &member, &shared, result);
+	int rc = run_alone(env, publish_kernel_entries, &shared, result);
 
 	stats = &shared.stats;
 	bench_add_fact(result, "counted_by_kernel", shared.entries >= 0);

@@ -532,6 +532,20 @@ const struct bench_workload bench_table[] = {
 		.run = bench_publish_kernel_entries,
 	},
 	{
+		.name = "kernel-entries-1",
+		.title = "leat: the same, 1 sleeps between thousands",
+		.kind = BENCH_COUNT,
+		.x = 1,
+		.run = bench_publish_kernel_entries,
+	},
+	{
+		.name = "kernel-entries-64",
+		.title = "leat: the same, 64 sleep",
+		.kind = BENCH_COUNT,
+		.x = 64,
+		.run = bench_publish_kernel_entries,
+	},
+	{
 		.name = "copy",
 		.title = "memory copy, 1 MiB blocks",
 		.kind = BENCH_BYTES,
