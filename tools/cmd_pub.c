@@ -196,7 +196,7 @@ static int publish_part(struct pub *pub, const struct split_part *part)
 	return publish_record(pub, &record);
 }
 
-/* Waits for input so that a signal between two reads is not missed for long. */
+/* Waits for input, or for a signal. */
 static int wait_readable(int fd)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
@@ -205,8 +205,8 @@ static int wait_readable(int fd)
 	do {
 		if (tool_stopping())
 			return -EINTR;
-		rc = poll(&pollfd, 1, PUB_SLICE_MS);
-	} while (rc == 0 || (rc < 0 && errno == EINTR));
+		rc = poll(&pollfd, 1, -1);
+	} while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : 0;
 }
 

@@ -10,7 +10,6 @@
 
 enum {
 	SUB_RUN = 1024,           /* messages taken at once */
-	SUB_SLICE_MS = 250,       /* how long to wait before looking whether to stop */
 	SUB_CHECKPOINT_MS = 1000, /* a named subscriber's position is stored so often */
 };
 
@@ -38,6 +37,7 @@ struct sub {
 	struct leat_subscriber *subscriber;
 	const char *name;
 	uint64_t checkpoint_ns; /* when the last one was stored */
+	uint64_t n_stored;      /* records printed then */
 };
 
 static int handle(void *context, const struct leat_message *message)
@@ -50,19 +50,34 @@ static int handle(void *context, const struct leat_message *message)
 /* Only what has been written out counts as seen. */
 static int checkpoint(struct sub *sub)
 {
+	int rc;
+
 	if (!sub->name)
 		return 0;
 	sub->checkpoint_ns = tool_monotonic_ns();
 	if (out_flush(&sub->print.out) != 0)
 		return 0;
-	return leat_checkpoint(sub->subscriber);
+	rc = leat_checkpoint(sub->subscriber);
+	if (rc == 0)
+		sub->n_stored = sub->print.n_printed;
+	return rc;
+}
+
+/* How long until the position has to be stored: never, while it does not move. */
+static uint64_t checkpoint_due_ns(const struct sub *sub)
+{
+	uint64_t due = sub->checkpoint_ns + SUB_CHECKPOINT_MS * UINT64_C(1000000);
+	uint64_t now = tool_monotonic_ns();
+
+	if (!sub->name || sub->print.n_printed == sub->n_stored)
+		return LEAT_FOREVER;
+	return due > now ? due - now : 0;
 }
 
 static void checkpoint_when_due(struct sub *sub)
 {
 	/* Without a daemon it fails; the next one comes in a second. */
-	if (sub->name &&
-	    tool_monotonic_ns() - sub->checkpoint_ns > SUB_CHECKPOINT_MS * UINT64_C(1000000))
+	if (checkpoint_due_ns(sub) == 0)
 		checkpoint(sub);
 }
 
@@ -86,7 +101,7 @@ static int follow(struct sub *sub)
 			out_flush(&print->out);
 			if (out_reader_is_gone(&print->out))
 				break;
-			rc = take_run(sub, SUB_SLICE_MS * UINT64_C(1000000));
+			rc = take_run(sub, checkpoint_due_ns(sub));
 		}
 		if (print->out.error || rc == 0)
 			break;
@@ -108,8 +123,10 @@ static int run(struct sub *sub, const struct leat_subscriber_options *options)
 	if (rc < 0)
 		return tool_bus_error(bus, rc, sub->print.stream);
 	tool_catch_signals();
+	tool_watch_reader(sub->print.out.fd);
 	sub->checkpoint_ns = tool_monotonic_ns();
 	rc = follow(sub);
+	tool_calm();
 	status = print_finish(&sub->print, TOOL_OK);
 	if (rc < 0) {
 		const char *detail = leat_subscriber_detail(sub->subscriber);

@@ -2,13 +2,21 @@
 #include "tools/tool.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+enum {
+	INTERRUPT_US = 20 * 1000
+};
 
 static const char *tool_name = "";
 static const char *bus_path;
@@ -128,9 +136,33 @@ int tool_bus_error(const struct leat_bus *bus, int error, const char *what)
 	return TOOL_FAILED;
 }
 
+/* From now on, until tool_calm(). */
+static void interrupt_waiting(void)
+{
+	const struct itimerval often = {
+		.it_interval = { .tv_usec = INTERRUPT_US },
+		.it_value = { .tv_usec = 1 },
+	};
+
+	setitimer(ITIMER_REAL, &often, NULL);
+}
+
+void tool_calm(void)
+{
+	const struct itimerval never = { .it_value = { .tv_sec = 0 } };
+
+	setitimer(ITIMER_REAL, &never, NULL);
+}
+
 static void remember_signal(int number)
 {
 	stop_signal = number;
+	interrupt_waiting();
+}
+
+static void ignore_signal(int number)
+{
+	(void)number;
 }
 
 void tool_catch_signals(void)
@@ -142,6 +174,7 @@ void tool_catch_signals(void)
 	size_t i;
 
 	sigemptyset(&action.sa_mask);
+	sigaction(SIGALRM, &(struct sigaction){ .sa_handler = ignore_signal }, NULL);
 	for (i = 0; i < ARRAY_LEN(signals); i++) {
 		/* nohup and background jobs of a plain shell have it ignored: leave that. */
 		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
@@ -151,7 +184,34 @@ void tool_catch_signals(void)
 
 bool tool_stopping(void)
 {
-	return stop_signal != 0;
+	if (stop_signal == 0)
+		return false;
+	tool_calm();
+	return true;
+}
+
+static void *watch_reader(void *arg)
+{
+	struct pollfd pollfd = { .fd = (int)(intptr_t)arg };
+
+	if (poll(&pollfd, 1, -1) == 1)
+		interrupt_waiting();
+	return NULL;
+}
+
+void tool_watch_reader(int fd)
+{
+	struct stat st;
+	sigset_t all, before;
+	pthread_t thread;
+
+	if (fstat(fd, &st) < 0 || (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode)))
+		return;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&thread, NULL, watch_reader, (void *)(intptr_t)fd) == 0)
+		pthread_detach(thread);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 int tool_die_of_signal(void)

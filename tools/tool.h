@@ -67,9 +67,17 @@ int tool_connect(struct leat_bus **ret_bus);
 /* Says why a call on the bus failed: its own sentence, or what was tried and the error's name. */
 int tool_bus_error(const struct leat_bus *bus, int error, const char *what);
 
-/* The first SIGINT, SIGTERM or SIGHUP asks to stop; the second one kills as it always does. */
+/*
+ * The first SIGINT, SIGTERM or SIGHUP asks to stop; the second one kills as it always does. A
+ * signal that comes a moment before somebody waits is not missed: waiting is interrupted again and
+ * again until tool_stopping() says so. So nobody has to look now and then.
+ */
 void tool_catch_signals(void);
 bool tool_stopping(void);
+/* Waiting is interrupted as well when nobody reads from fd, a pipe or socket, any more; until
+ * tool_calm(). */
+void tool_watch_reader(int fd);
+void tool_calm(void);
 /* Ends the process by the signal that asked to stop, so that the caller's shell knows. */
 int tool_die_of_signal(void);
 
