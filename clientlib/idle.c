@@ -15,7 +15,10 @@ enum {
 	IDLE_SPINS = 16,   /* looks at everything between two at the clock */
 };
 
+/* A sleep lasts at least so long, and no longer than nothing has come already: a daemon that died
+ * with its rings is noticed soon by who was busy, and a bus at rest is left at rest. */
 #define IDLE_SLICE_NS (2 * NS_PER_S)
+#define IDLE_SLICE_MAX_NS (16 * NS_PER_S)
 #define IDLE_CHECK_NS NS_PER_S
 #define IDLE_BLIND_NS NS_PER_MS /* where the kernel has no membarrier */
 
@@ -80,16 +83,21 @@ static int check(struct leat_subscriber *sub)
 }
 
 /* How long a sleep can be: a time to stop at is kept. */
-static uint64_t slice_of(const struct leat_subscriber *sub)
+static uint64_t slice_of(struct leat_subscriber *sub)
 {
-	uint64_t now;
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC), slice_ns;
 
+	if (sub->rest_ns == 0 || sub->rest_records != sub->stats.records) {
+		sub->rest_ns = now;
+		sub->rest_records = sub->stats.records;
+	}
+	slice_ns = min_u64(max_u64(now - sub->rest_ns, IDLE_SLICE_NS), IDLE_SLICE_MAX_NS);
 	if (sub->stop_ns == UINT64_MAX)
-		return IDLE_SLICE_NS;
+		return slice_ns;
 	now = clock_ns(sub->shards[0].ring->govern);
 	if (now >= sub->stop_ns)
 		return SOURCE_LATER_NS;
-	return min_u64(IDLE_SLICE_NS, sub->stop_ns - now + NS_PER_MS);
+	return min_u64(slice_ns, sub->stop_ns - now + NS_PER_MS);
 }
 
 /* Notes the bells as they are before the last look. */
