@@ -92,7 +92,7 @@ struct leat_subscriber {
 	uint64_t check_ns; /* CLOCK_MONOTONIC: when the connection is looked at again */
 	uint64_t rest_ns;  /* since when nothing has come, as far as waiting knows, and how many */
 	uint64_t rest_records; /* records had come then */
-	uint64_t n_moves;  /* how often a shard's ring was replaced: bells noted before are void */
+	uint64_t n_moves; /* how often a shard's ring was replaced: bells noted before are void */
 	struct leat_message gap;
 	struct leat_subscriber_options options;
 	struct helper *helper;

@@ -17,6 +17,7 @@ enum {
 
 /* How often the catalogue is told, of a stream's segments and of the time. */
 #define RETENTION_SAVE_NS NS_PER_S
+#define RETENTION_AGAIN_NS NS_PER_S /* what was begun, or could not be done, is looked at again */
 #define RETENTION_CLOCK_NS (60 * NS_PER_S)
 
 struct retention_segment {
@@ -58,6 +59,7 @@ struct retention {
 	bool again; /* kicked while it ran */
 	struct retention_changes changes;
 	uint64_t saved_ns; /* when changes were last given to the catalogue */
+	uint64_t due_ns;   /* by the bus' clock: when time alone makes another look worth it */
 };
 
 /* Writes to the catalogue, which may take its time: on the catalogue's worker. */
@@ -298,11 +300,14 @@ static int retention_drop(struct retention *retention, uint32_t shard,
 	return r;
 }
 
-/* Deletes until nothing is too old and nothing too much; false when it has to be tried again. */
-static bool retention_enforce(struct retention *retention, uint64_t now)
+/*
+ * Deletes until nothing is too old and nothing too much. When the next look is worth it: once the
+ * oldest segment is too old; soon, if something was left, or is on its way out.
+ */
+static uint64_t retention_enforce(struct retention *retention, uint64_t now)
 {
 	const struct options *options = &retention->options;
-	uint64_t bytes = retention_bytes(retention);
+	uint64_t bytes = retention_bytes(retention), due = UINT64_MAX;
 	uint64_t limit = options->retain_len ? options->retain_len : UINT64_MAX;
 
 	for (int i = 0; i < RETENTION_DROPS_MAX; i++) {
@@ -312,16 +317,19 @@ static bool retention_enforce(struct retention *retention, uint64_t now)
 
 		oldest = retention_oldest(retention, &shard);
 		if (!oldest)
-			return true;
+			return due;
 		old = options->retain_ns && now - oldest->closed_ns > options->retain_ns;
 		much = bytes > limit;
 		if (!old && !much)
-			return true;
+			return options->retain_ns
+				       ? min_u64(due, oldest->closed_ns + options->retain_ns + 1)
+				       : due;
+		due = now + RETENTION_AGAIN_NS;
 		if (retention_drop(retention, shard, oldest) < 0)
-			return false;
+			return due;
 		bytes -= min_u64(bytes, oldest->bytes);
 	}
-	return false;
+	return due;
 }
 
 /* ---- telling the catalogue ---- */
@@ -395,11 +403,20 @@ static void retention_run(struct worker_job *job)
 	for (uint32_t i = 0; r == 0 && i < retention->n_shards; i++)
 		if (retention->stream->shards[i].shard)
 			r = retention_look(retention, i, now);
+	retention->due_ns = r < 0 ? now + RETENTION_AGAIN_NS : retention_enforce(retention, now);
 	if (r < 0)
 		log_limited(LOG_LEVEL_ERROR, "Stream %s: retention cannot look at its segments: %s",
 			    retention->stream->name, strerror(-r));
-	else if (!retention_enforce(retention, now))
-		log_debug("Stream %s: retention goes on later", retention->stream->name);
+}
+
+/* The control thread looks at the bus' clock no later than then. */
+static void retention_set_tick(struct server *server, uint64_t due_ns)
+{
+	uint64_t now = retention_clock_ns(server), mono = clock_now_ns(CLOCK_MONOTONIC);
+
+	if (due_ns < UINT64_MAX)
+		server->tick_ns =
+			min_u64(server->tick_ns, mono + (due_ns > now ? due_ns - now : 0));
 }
 
 static void retention_begin(struct retention *retention);
@@ -414,6 +431,10 @@ static void retention_done(struct worker_job *job)
 	if (retention->changes.n > 0 &&
 	    retention_clock_ns(server) - retention->saved_ns >= RETENTION_SAVE_NS)
 		retention_save(server, retention);
+	else if (retention->changes.n > 0)
+		retention->due_ns =
+			min_u64(retention->due_ns, retention->saved_ns + RETENTION_SAVE_NS);
+	retention_set_tick(server, retention->due_ns);
 	if (retention->again && registry_state_of(stream) == REGISTRY_LIVE)
 		retention_begin(retention);
 	stream_put(server, stream);
@@ -489,20 +510,66 @@ static void retention_kick_stream(struct server *server, struct registry_stream 
 		retention_begin(stream->retention);
 }
 
-void retention_kick(struct server *server)
+static bool retention_always(struct registry_stream *stream, uint64_t now)
 {
+	(void)stream;
+	(void)now;
+	return true;
+}
+
+static bool retention_has_news(struct registry_stream *stream, uint64_t now)
+{
+	(void)now;
+	if (load_relaxed(&stream->quota.news) == 0)
+		return false;
+	/* Before the look: it finds what is told from now on, or that is told again. */
+	store_relaxed(&stream->quota.news, 0);
+	return true;
+}
+
+static bool retention_is_due(struct registry_stream *stream, uint64_t now)
+{
+	const struct retention *retention = stream->retention;
+
+	return !retention || (!retention->running && retention->due_ns <= now);
+}
+
+static void retention_kick_those(struct server *server,
+				 bool (*wanted)(struct registry_stream *stream, uint64_t now))
+{
+	uint64_t now = retention_clock_ns(server);
 	struct registry_stream *stream;
 
 	if (load_relaxed(&server->stopping))
 		return;
 	cds_list_for_each_entry(stream, &server->registry.streams, node)
-		if (retention_of(stream))
+		if (retention_of(stream) && wanted(stream, now))
 			retention_kick_stream(server, stream);
+}
+
+void retention_kick(struct server *server)
+{
+	retention_kick_those(server, retention_always);
+}
+
+void retention_take_news(struct server *server)
+{
+	retention_kick_those(server, retention_has_news);
 }
 
 void retention_tick(struct server *server)
 {
-	retention_kick(server);
+	const struct registry_stream *stream;
+
+	server->tick_ns = UINT64_MAX;
+	if (!retention_is_wanted(server))
+		return;
+	retention_kick_those(server, retention_is_due);
 	if (retention_clock_ns(server) - server->clock_saved_ns >= RETENTION_CLOCK_NS)
 		retention_save(server, NULL);
+	/* Those that run say it when they are done. */
+	retention_set_tick(server, server->clock_saved_ns + RETENTION_CLOCK_NS);
+	cds_list_for_each_entry(stream, &server->registry.streams, node)
+		if (stream->retention && !stream->retention->running)
+			retention_set_tick(server, stream->retention->due_ns);
 }

@@ -25,7 +25,9 @@ uint64_t retention_clock_ns(const struct server *server);
 
 /* Looks after every stream that has retention; what is too much is deleted by a worker. */
 void retention_kick(struct server *server);
-/* Once a second while retention_is_wanted(). */
+/* After those alone of which a drain thread has said that there is something to be looked at. */
+void retention_take_news(struct server *server);
+/* After those for which it is time; says in server->tick_ns when it will be for the next. */
 void retention_tick(struct server *server);
 /* True while any stream has retention. */
 bool retention_is_wanted(const struct server *server);

@@ -33,7 +33,6 @@ enum {
 	SERVER_EVENTS = 1
 };
 
-#define SERVER_TICK_NS NS_PER_S
 /* A drain passes at least once a second; one that has not for so long hangs. */
 #define SERVER_DRAIN_LATE_NS (10 * NS_PER_S)
 
@@ -110,7 +109,7 @@ static void server_drained_ready(struct server_source *source, uint32_t events)
 	(void)events;
 	server_clear_eventfd(source->fd);
 	stream_check_stopping(server);
-	retention_kick(server);
+	retention_take_news(server);
 }
 
 static void server_worked_ready(struct server_source *source, uint32_t events)
@@ -253,10 +252,7 @@ static void server_do_time(struct server *server)
 
 	server_do_watchdog(server, now);
 	listener_check(server, now);
-	if (now < server->tick_ns)
-		return;
-	server->tick_ns = now + SERVER_TICK_NS;
-	if (retention_is_wanted(server))
+	if (now >= server->tick_ns)
 		retention_tick(server);
 }
 
@@ -271,8 +267,7 @@ static int server_timeout_ms(const struct server *server)
 		at = min_u64(at, server->listen_again_ns);
 	if (server->stop_by_ns)
 		at = min_u64(at, server->stop_by_ns);
-	if (retention_is_wanted(server))
-		at = min_u64(at, server->tick_ns);
+	at = min_u64(at, server->tick_ns);
 	if (at == UINT64_MAX)
 		return -1;
 	return at <= now ? 0 : (int)min_u64((at - now) / NS_PER_MS + 1, 60000);

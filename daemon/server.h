@@ -85,7 +85,7 @@ struct server {
 	uint64_t publisher_next; /* ids from here to publisher_end can be given away */
 	uint64_t publisher_end;
 	bool reserving;        /* more of them */
-	uint64_t tick_ns;      /* of the next once-a-second work, 0 = none wanted */
+	uint64_t tick_ns;      /* when retention is to be looked after; 0 = at once */
 	uint64_t watchdog_ns;  /* when to say that we live, 0 = nobody asks */
 	uint64_t stop_by_ns;   /* when to give up stopping */
 	bool keep_rings;       /* stopping: the service manager holds them */

@@ -45,6 +45,8 @@ struct shard_quota {
 	_Atomic uint64_t limit;    /* bytes, 0 = none; control thread */
 	_Atomic uint64_t charged;  /* bytes; drain threads */
 	_Atomic uint64_t n_closed; /* segments that retention can delete; drain threads */
+	_Atomic uint32_t news;     /* set by drain threads: retention is to look */
+	uint32_t reserved;
 };
 
 /* How ring fds are kept beyond the daemon's life: notify.c (systemd's fd store or the keeper). */

@@ -81,17 +81,33 @@ static void shard_publish_progress(struct shard *shard)
 	TESTPOINT("drain-progress");
 }
 
+static void shard_tell_retention(struct shard *shard)
+{
+	store_relaxed(&shard->quota->news, 1);
+	drain_notify(shard->drain);
+}
+
+static bool shard_is_over(const struct shard_quota *quota)
+{
+	uint64_t limit = load_relaxed(&quota->limit);
+
+	return limit != 0 && load_relaxed(&quota->charged) > limit;
+}
+
 /* The current segment counts as full: that is what it will be when it cannot be stopped. */
 static void shard_charge(struct shard *shard, uint64_t bytes, uint64_t n_closed)
 {
+	bool is_more = bytes > shard->charged;
+
 	if (!shard->quota)
 		return;
 	fetch_add_relaxed(&shard->quota->charged, bytes - shard->charged);
 	fetch_add_relaxed(&shard->quota->n_closed, n_closed - shard->n_closed);
-	if (n_closed > shard->n_closed) {
+	if (n_closed > shard->n_closed)
 		shard->segment_ns = 0;
-		drain_notify(shard->drain);
-	}
+	/* A segment was closed, or old ones turn out to be longer than was known. */
+	if (n_closed > shard->n_closed || (is_more && shard_is_over(shard->quota)))
+		shard_tell_retention(shard);
 	shard->charged = bytes;
 	shard->n_closed = n_closed;
 }
@@ -112,14 +128,13 @@ static void shard_publish_totals(struct shard *shard)
 bool shard_disk_may_roll(struct shard *shard)
 {
 	struct shard_quota *quota = shard->quota;
-	uint64_t limit = quota ? load_relaxed(&quota->limit) : 0;
 
-	if (limit == 0)
+	if (!quota || load_relaxed(&quota->limit) == 0)
 		return true;
 	shard_publish_totals(shard);
-	if (load_relaxed(&quota->charged) <= limit || load_relaxed(&quota->n_closed) == 0)
+	if (!shard_is_over(quota) || load_relaxed(&quota->n_closed) == 0)
 		return true;
-	drain_notify(shard->drain);
+	shard_tell_retention(shard);
 	return false;
 }
 

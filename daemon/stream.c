@@ -166,6 +166,7 @@ static void stream_stop(struct registry_stream *stream, bool keep_rings)
 void stream_set_live(struct server *server, struct registry_stream *stream)
 {
 	registry_set_live(&server->registry, stream);
+	server->tick_ns = 0;
 	/* The end began while it was being made. */
 	if (load_relaxed(&server->stopping))
 		stream_stop(stream, server->keep_rings);

@@ -97,6 +97,7 @@ SYS_TESTS += \
 	tests/sys_client_subscribe.c \
 	tests/sys_control_flood.c \
 	tests/sys_control_keep.sh \
+	tests/sys_idle.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \
 	tests/sys_no_system_call.c \

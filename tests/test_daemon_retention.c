@@ -117,11 +117,11 @@ static size_t count_closed(int shard)
 
 static void look(void)
 {
-	retention_tick(bed.server);
+	retention_kick(bed.server);
 	daemon_bed_settle(&bed);
 	/* Unlinking goes on in the background. */
 	usleep(50000);
-	retention_tick(bed.server);
+	retention_kick(bed.server);
 	daemon_bed_settle(&bed);
 }
 
@@ -239,6 +239,38 @@ START_TEST(a_limit_that_is_set_later_counts)
 }
 END_TEST
 
+static bool is_at_rest(void *arg)
+{
+	(void)arg;
+	retention_tick(bed.server);
+	return worker_pending(bed.server->workers[SERVER_WORKER_RETENTION]) == 0 &&
+	       bed.server->tick_ns > clock_now_ns(CLOCK_MONOTONIC) + 20 * NS_PER_S;
+}
+
+START_TEST(retention_looks_when_something_is_due_and_not_before)
+{
+	retention_tick(bed.server);
+	ck_assert_uint_eq(bed.server->tick_ns, UINT64_MAX);
+	create(",\"retain_ns\":60000000000");
+	fill(0, 6, 0);
+	daemon_bed_until(&bed, is_at_rest, NULL);
+	/* Nothing is new, nothing is old. */
+	retention_take_news(bed.server);
+	ck_assert_uint_eq(worker_pending(bed.server->workers[SERVER_WORKER_RETENTION]), 0);
+	let_time_pass(61 * NS_PER_S);
+	retention_tick(bed.server);
+	ck_assert_uint_eq(worker_pending(bed.server->workers[SERVER_WORKER_RETENTION]), 1);
+	daemon_bed_until(&bed, is_at_rest, NULL);
+	ck_assert_uint_eq(count_closed(0), 0);
+	/* A segment that is closed is news. */
+	fill(0, 2, 0);
+	store_relaxed(&registry_find(&bed.server->registry, "events")->quota.news, 1);
+	retention_take_news(bed.server);
+	ck_assert_uint_eq(worker_pending(bed.server->workers[SERVER_WORKER_RETENTION]), 1);
+	daemon_bed_until(&bed, is_at_rest, NULL);
+}
+END_TEST
+
 START_TEST(a_stream_can_be_removed_while_retention_looks)
 {
 	create(",\"retain_len\":1048576");
@@ -268,6 +300,7 @@ int main(void)
 	tcase_add_test(tc, size_keeps_the_newest_segments);
 	tcase_add_test(tc, size_counts_all_shards_and_takes_the_oldest);
 	tcase_add_test(tc, a_limit_that_is_set_later_counts);
+	tcase_add_test(tc, retention_looks_when_something_is_due_and_not_before);
 	tcase_add_test(tc, a_stream_can_be_removed_while_retention_looks);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
