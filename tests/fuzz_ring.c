@@ -99,11 +99,18 @@ static void try_read(const struct step *step)
 static void try_look(const struct step *step)
 {
 	uint64_t pos = step_pos(step), at = 0, word;
+	char copy[RING_SHORT_LEN];
 	const void *bytes;
 	int r = ring_peek(bed.reader, pos, &limit, &word, &bytes);
 
 	if (r == 0)
 		take_apart(word, bytes, pos);
+	if (ring_read_short(bed.reader, pos, copy, &word)) {
+		bed_must(record_word_len(word) >= RECORD_HEADER_LEN &&
+				 record_word_len(word) <= RING_SHORT_LEN,
+			 "a record that is not short");
+		take_apart(word, copy, pos);
+	}
 	sink += ring_word_at(bed.reader, pos + (step->slot & 31));
 	r = ring_seek(bed.reader, pos + (step->slot & 31), &at);
 	bed_must(r == 0 || r == RING_E_LAPPED || r == RING_E_EMPTY, "ring_seek: %d", r);

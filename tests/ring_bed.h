@@ -15,6 +15,7 @@
 
 #include "shm/orphan.h"
 #include "shm/ring_publish.h"
+#include "shm/ring_read.h"
 
 /* Ends the process with a sentence; check counts that as a failed case. */
 void ring_bed_fail(const char *file, int line, const char *format, ...)
