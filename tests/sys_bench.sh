@@ -19,15 +19,11 @@ daemon_is_up()
 	[ -n "$socket" ]
 }
 
-# The daemons that were started for a bench in this case's directory.
+# The daemons that were started for a bench in this case's directory; the pattern, in which dots
+# stand for the ends of arguments, is not its own match.
 daemons()
 {
-	local file
-	for file in /proc/[0-9]*/cmdline; do
-		if cat "$file" 2>/dev/null | tr '\0' ' ' | grep -q -e "--runtime $dir/work/"; then
-			basename "$(dirname "$file")"
-		fi
-	done
+	grep -l -a -e "--runtime.$dir/work[/]" /proc/[0-9]*/cmdline 2>/dev/null | grep -o '[0-9][0-9]*' || :
 }
 
 no_daemon_left()

@@ -12,15 +12,11 @@ row()
 	grep -o "\"$1\":{\"title\"[^}]*" "$dir/bench.json" || fail "$1 is not in the JSON"
 }
 
-# What was started for a bench in this case's directory: its daemon, drivers and servers.
+# What was started for a bench in this case's directory: its daemon, drivers and servers. One
+# look for all, because a machine has many processes; the pattern is not its own match.
 helpers()
 {
-	local file
-	for file in /proc/[0-9]*/cmdline; do
-		if cat "$file" 2>/dev/null | tr '\0' ' ' | grep -q -e "$dir/work/leat-bench"; then
-			basename "$(dirname "$file")"
-		fi
-	done
+	grep -l -e "$dir/work[/]leat-bench" /proc/[0-9]*/cmdline 2>/dev/null | grep -o '[0-9][0-9]*' || :
 }
 
 server_is_up()
