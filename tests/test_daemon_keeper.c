@@ -249,19 +249,27 @@ START_TEST(a_daemon_that_never_gets_ready_is_given_up)
 }
 END_TEST
 
+/* How long the keeper takes for a daemon that follows `script`. */
+static uint64_t duration_of(const char *script)
+{
+	char path[128];
+	uint64_t begin = clock_now_ns(CLOCK_MONOTONIC);
+
+	unlink(strcat(strcpy(path, dir), "/starts"));
+	ck_assert_int_eq(end_of(start(script)), 0);
+	return clock_now_ns(CLOCK_MONOTONIC) - begin;
+}
+
+/* Of a few, because a busy machine takes its time; one that waited would never be so short. */
 START_TEST(the_first_restart_is_immediate_and_the_next_ones_wait)
 {
-	uint64_t begin = clock_now_ns(CLOCK_MONOTONIC), one, three;
+	uint64_t one = UINT64_MAX;
 
-	ck_assert_int_eq(end_of(start("rz")), 0);
-	one = clock_now_ns(CLOCK_MONOTONIC) - begin;
+	for (int i = 0; i < 20 && one >= 100 * NS_PER_MS; i++)
+		one = duration_of("rz");
 	ck_assert_int_eq(count_starts(dir), 2);
-	unlink(strcat(strcpy((char[128]){ 0 }, dir), "/starts"));
-	begin = clock_now_ns(CLOCK_MONOTONIC);
-	ck_assert_int_eq(end_of(start("rrrz")), 0);
-	three = clock_now_ns(CLOCK_MONOTONIC) - begin;
 	ck_assert_uint_lt(one, 100 * NS_PER_MS);
-	ck_assert_uint_gt(three, 300 * NS_PER_MS);
+	ck_assert_uint_gt(duration_of("rrrz"), 300 * NS_PER_MS);
 }
 END_TEST
 
@@ -269,10 +277,12 @@ START_TEST(who_served_for_a_while_is_started_again_at_once_each_time)
 {
 	uint64_t least = UINT64_MAX;
 
-	ck_assert_int_eq(end_of(start("llllz")), 0);
 	/* Any that had to wait would have waited for a tenth of a second at least. */
-	for (unsigned int i = 1; i < 3; i++)
-		least = min_u64(least, time_of("began", i + 1) - time_of("ended", i));
+	for (int tries = 0; tries < 3 && least >= 100 * NS_PER_MS; tries++) {
+		(void)duration_of("llllz");
+		for (unsigned int i = 1; i < 3; i++)
+			least = min_u64(least, time_of("began", i + 1) - time_of("ended", i));
+	}
 	ck_assert_uint_lt(least, 100 * NS_PER_MS);
 }
 END_TEST
