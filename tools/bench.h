@@ -14,6 +14,7 @@ enum {
 	BENCH_FACTS_MAX = 12,
 	BENCH_CURVE_LEN = 9, /* quantiles that are kept of a latency */
 	BENCH_RUNS_MAX = 99,
+	BENCH_ARG_LONG = 1,   /* of a row's args: a load on disk that shows what it sustains */
 	BENCH_VALUE_LEN = 64, /* of a small record, at the floors and through leat */
 };
 
@@ -170,7 +171,7 @@ int bench_ack(struct bench_env *env, struct bench_result *result);
 /* Fills in env->disk_rate where it was not measured yet. */
 int bench_disk_rate(struct bench_env *env);
 /* How long a load of 80 % of it lasts until it has written as much as it may. */
-uint64_t bench_disk_load_ns(const struct bench_env *env);
+uint64_t bench_disk_load_ns(const struct bench_env *env, bool is_long);
 
 static inline void bench_add_fact(struct bench_result *result, const char *name, double value)
 {

@@ -129,11 +129,13 @@ int bench_disk_rate(struct bench_env *env)
 	return env->disk_rate > 0 ? 0 : bench_disk_write(env, &result);
 }
 
-uint64_t bench_disk_load_ns(const struct bench_env *env)
+uint64_t bench_disk_load_ns(const struct bench_env *env, bool is_long)
 {
-	uint64_t ns = (uint64_t)((double)env->disk_len * 1e9 / (env->disk_rate * LOAD_SHARE));
+	uint64_t len = is_long ? env->disk_long_len : env->disk_len;
+	uint64_t most = is_long ? env->disk_long_ns : env->disk_ns;
+	uint64_t ns = (uint64_t)((double)len * 1e9 / (env->disk_rate * LOAD_SHARE));
 
-	return ns < env->disk_ns ? ns : env->disk_ns;
+	return ns < most ? ns : most;
 }
 
 /* What a plain write of each record would do to its writer at the same load. */
@@ -150,7 +152,7 @@ int bench_disk_load(struct bench_env *env, struct bench_result *result)
 		goto out;
 	fill(block, sizeof(block));
 	schedule = bench_schedule_make(bench_clock_ticks(), env->disk_rate * LOAD_SHARE / LOAD_LEN,
-				       bench_disk_load_ns(env));
+				       bench_disk_load_ns(env, env->row->args[BENCH_ARG_LONG]));
 	for (i = 0; i < schedule.n; i++) {
 		due = bench_schedule_due(&schedule, i);
 		while (bench_clock_ticks() < due)

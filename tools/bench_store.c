@@ -251,6 +251,6 @@ int bench_store_load(struct bench_env *env, struct bench_result *result)
 
 	if (rc < 0)
 		return rc;
-	setup.run_ns = bench_disk_load_ns(env);
+	setup.run_ns = bench_disk_load_ns(env, env->row->args[BENCH_ARG_LONG]);
 	return run_disk(env, &setup, load_member, result);
 }
