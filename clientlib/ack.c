@@ -5,7 +5,8 @@
 #include "shm/wait.h"
 
 enum {
-	ACK_SPINS = 100, /* looks before the first sleep */
+	/* Looks before the first sleep, for the page cache. No disk is worth a look. */
+	ACK_SPINS = 50,
 	ACK_PAUSES = 20,
 };
 
@@ -25,6 +26,7 @@ struct ack_wait {
 	uint64_t asked_pos; /* a sync was asked for when `written` stood here */
 	uint64_t asked_ns;
 	uint64_t began_ns;
+	uint32_t bits;  /* of the ack bell */
 	bool sync_soon; /* the policy alone would not sync in time */
 };
 
@@ -81,10 +83,10 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 	uint64_t slice_ns = ACK_SLICE_MIN_NS, left;
 	struct leat_publisher *publisher = wait->publisher;
 	struct publish_shard *shard = wait->shard;
-	unsigned int spins, i;
+	unsigned int spins = 0, i;
 	int r;
 
-	for (spins = 0;; spins++) {
+	for (;;) {
 		uint32_t bell = ring_bell(&shard->ring->govern->ack_bell);
 
 		if (is_reached(wait))
@@ -98,8 +100,8 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 		if (left == 0)
 			return -ETIMEDOUT;
 		if (spins == 0)
-			ring_kick_drain(&shard->rp, true);
-		if (spins < ACK_SPINS) {
+			ring_kick_drain(&shard->rp, false);
+		if (spins++ < ACK_SPINS && wait->level == LEAT_ACK_WRITTEN) {
 			for (i = 0; i < ACK_PAUSES; i++)
 				cpu_relax();
 			continue;
@@ -107,15 +109,24 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 		ask_sync(wait);
 		if (ring_state(shard->ring, NULL) == GOVERN_SUCCEEDED)
 			left = min_u64(left, ACK_MOVING_NS);
-		if (wait_bell(&shard->ring->govern->ack_bell, bell, min_u64(left, slice_ns)) !=
-		    -ETIMEDOUT)
+		if (wait_futex_bits(&shard->ring->govern->ack_bell, bell, wait->bits,
+				    min_u64(left, slice_ns)) != -ETIMEDOUT)
 			continue;
 		slice_ns = min_u64(2 * slice_ns, ACK_SLICE_MAX_NS);
 		r = follow_check(publisher, shard, clock_ns(shard->ring->govern));
 		if (r < 0)
 			return r;
-		ring_kick_drain(&shard->rp, false);
+		ring_kick_drain(&shard->rp, true);
 	}
+}
+
+static uint32_t bits_of(const struct publish_shard *shard, uint64_t pos, enum leat_ack level)
+{
+	/* A position of somebody else, or one gone from the ring: any bit of its own will do. */
+	uint64_t word = level == LEAT_ACK_DURABLE ? ring_word_at(shard->ring, pos) : 0;
+
+	return level == LEAT_ACK_DURABLE ? ring_ack_bit(pos, record_span(record_word_len(word)))
+					 : RING_ACK_WRITTEN;
 }
 
 /* Waits for one shard; the sentence is in the detail. */
@@ -127,6 +138,7 @@ static int ack_wait(struct leat_publisher *publisher, struct publish_shard *shar
 		.shard = shard,
 		.pos = pos,
 		.level = level,
+		.bits = bits_of(shard, pos, level),
 		.began_ns = clock_now_ns(CLOCK_MONOTONIC),
 		.sync_soon = publisher->sync == LEAT_SYNC_NONE ||
 			     (publisher->sync == LEAT_SYNC_INTERVAL &&
@@ -192,7 +204,7 @@ int leat_flush(struct leat_publisher *publisher, enum leat_ack level, uint64_t t
 	/* All drains work at the same time while the first is waited for. */
 	for (i = 0; r == 0 && level != LEAT_ACK_RING && i < publisher->n_shards; i++) {
 		if (publisher->shards[i].last_pos != 0)
-			ring_kick_drain(&publisher->shards[i].rp, true);
+			ring_kick_drain(&publisher->shards[i].rp, false);
 	}
 	for (i = 0; r == 0 && i < publisher->n_shards; i++) {
 		struct publish_shard *shard = &publisher->shards[i];

@@ -465,6 +465,9 @@ bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless)
 		shard_free_slots(shard);
 		shard_guard_sleepers(shard, now_ns);
 		moved |= shard_stop_pass(shard, now_ns);
+		/* What is under way ends with a pass anyway; until then a kick would be in vain. */
+		if (!shard->store || !store_is_working(shard->store))
+			moved |= ring_drain_rearm(shard->cur.ring);
 	}
 	*restless |= shard_is_restless(shard);
 	pthread_mutex_unlock(&shard->lock);

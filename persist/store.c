@@ -342,6 +342,11 @@ uint64_t store_durable(const struct store *store)
 	return store->durable;
 }
 
+bool store_is_working(const struct store *store)
+{
+	return store->n_syncing > 0 || (store->current && store->current->writing);
+}
+
 int store_error(const struct store *store, bool *ret_is_sync)
 {
 	if (store->error != 0 && ret_is_sync)

@@ -131,6 +131,9 @@ uint64_t store_durable(const struct store *store);
 uint64_t store_reserved(const struct store *store);
 void store_reserve(struct store *store, uint64_t upto);
 
+/* True while a write or an fdatasync is under way: changed() will be called. */
+bool store_is_working(const struct store *store);
+
 /* 0, or the negative errno that stopped the current segment; *ret_is_sync: it came from a sync. */
 int store_error(const struct store *store, bool *ret_is_sync);
 

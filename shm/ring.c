@@ -44,7 +44,7 @@
  * | reclaim | ring_reclaim | ring_lapped, ring_reclaimed | reclaimed before the zeros; the copy before the check | a torn copy is delivered | model ring |
  * | progress | ring_progress | ring_written, ring_durable | the disk's answer before the position | acknowledged before it is true | sys tests |
  * | sleep | wait_announce, wait_barrier | ring_commit_store, ring_commit_attend, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep |
- * | kick | ring_drain_sleeps | ring_commit_store, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
+ * | kick | ring_drain_sleeps, ring_drain_rearm | ring_commit_store, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
  * | close | ring_set_succeeded, ring_set_state | ring_commit_store, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close |
  * | bell | ring_reclaim, ring_progress, ring_wake_subscribers | wait_announce, ring_bell | what changed before the bell | a waiter misses a change | model sleep |
  * | ready | region_init_pages | region_check_page | the page before its ready word | a half-made ring is used | test_shm_region |
@@ -339,8 +339,8 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always)
 
 	if (publisher->kick_fd < 0)
 		return;
-	/* MO(kick.A) pairs with kick.R in ring_drain_sleeps(): of all who find the drain asleep
-	 * one pays for the system call. */
+	/* MO(kick.A) pairs with kick.R in ring_drain_sleeps() and ring_drain_rearm(): of all who
+	 * find the drain asleep, or wait for it, one pays for the system call. */
 	if (xchg_acq_rel(&ring->publish->drain_kicked, 1) != 0 && !always)
 		return;
 	publisher->n_kicks++;
@@ -611,10 +611,45 @@ void ring_reclaim(struct ring *ring, uint64_t upto)
 	wait_futex_wake(&govern->limit_bell, INT_MAX);
 }
 
+enum {
+	RING_ACK_FINE_SHIFT = 10, /* bits 0 to 14, for records shorter than RING_ACK_FINE_MAX */
+	RING_ACK_FINE_N = 15,
+	RING_ACK_FINE_MAX = 512,
+	RING_ACK_COARSE_SHIFT = 15, /* bits 15 to 30 */
+	RING_ACK_COARSE_N = 16,
+};
+
+uint32_t ring_ack_bit(uint64_t pos, uint64_t span)
+{
+	if (span < RING_ACK_FINE_MAX)
+		return UINT32_C(1) << (pos >> RING_ACK_FINE_SHIFT) % RING_ACK_FINE_N;
+	return UINT32_C(1) << ((pos >> RING_ACK_COARSE_SHIFT) % RING_ACK_COARSE_N +
+			       RING_ACK_FINE_N);
+}
+
+uint32_t ring_ack_bits(uint64_t from, uint64_t to)
+{
+	uint64_t at = from >> RING_ACK_FINE_SHIFT, last = (to - 1) >> RING_ACK_FINE_SHIFT;
+	uint32_t bits = 0;
+
+	if (from >= to)
+		return 0;
+	for (unsigned int i = 0; i < RING_ACK_FINE_N && at <= last; i++, at++)
+		bits |= ring_ack_bit(at << RING_ACK_FINE_SHIFT, 0);
+	at = from >> RING_ACK_COARSE_SHIFT;
+	last = (to - 1) >> RING_ACK_COARSE_SHIFT;
+	for (unsigned int i = 0; i < RING_ACK_COARSE_N && at <= last; i++, at++)
+		bits |= ring_ack_bit(at << RING_ACK_COARSE_SHIFT, RING_ACK_FINE_MAX);
+	return bits;
+}
+
 void ring_progress(struct ring *ring, uint64_t written, uint64_t durable)
 {
 	struct layout_govern *govern = ring->govern;
+	uint32_t bits = written ? RING_ACK_WRITTEN : 0;
 
+	if (durable)
+		bits |= ring_ack_bits(load_relaxed(&govern->durable), durable);
 	/* MO(progress.R) pairs with progress.A in ring_written(): what the disk has answered
 	 * before the position that says so. */
 	if (written)
@@ -623,7 +658,7 @@ void ring_progress(struct ring *ring, uint64_t written, uint64_t durable)
 		store_release(&govern->durable, durable);
 	/* MO(bell.R) the positions before the bell that waiters for them sleep on. */
 	fetch_add_acq_rel(&govern->ack_bell, 1);
-	wait_futex_wake(&govern->ack_bell, INT_MAX);
+	wait_futex_wake_bits(&govern->ack_bell, bits);
 }
 
 void ring_drain_sleeps(struct ring *ring)
@@ -632,6 +667,15 @@ void ring_drain_sleeps(struct ring *ring)
 	/* MO(kick.R) pairs with kick.A in ring_kick_drain() and ring_commit(): the zero before the
 	 * announcement; the caller's membarrier_sync() before its last look at the ring. */
 	fetch_or_acq_rel(&ring->govern->attention, GOVERN_DRAIN_ASLEEP);
+}
+
+bool ring_drain_rearm(struct ring *ring)
+{
+	if (likely(load_relaxed(&ring->publish->drain_kicked) == 0))
+		return false;
+	/* MO(kick.R) pairs with kick.A in ring_kick_drain(): whose exchange came before this one
+	 * committed before it, so the next look finds that; whose comes after, kicks. */
+	return xchg_acq_rel(&ring->publish->drain_kicked, 0) != 0;
 }
 
 void ring_drain_wakes(struct ring *ring)

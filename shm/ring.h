@@ -74,6 +74,17 @@ uint64_t ring_durable(const struct ring *ring);
 /* A bell's value (limit_bell, ack_bell), to be read before what it tells of, then slept on. */
 uint32_t ring_bell(const _Atomic uint32_t *bell);
 
+/*
+ * Who waits for an acknowledgement sleeps on the ack bell with one bit, so that news of others do
+ * not wake it: RING_ACK_WRITTEN for `written`, or for `durable` what this gives for its position.
+ * Positions that lie near to each other, 1 KiB among short records and 32 KiB among others, share
+ * a bit, and so do some far away: it may be woken for nothing, but never left asleep.
+ */
+#define RING_ACK_WRITTEN (UINT32_C(1) << 31)
+uint32_t ring_ack_bit(uint64_t pos, uint64_t span);
+/* The bits that it can give for positions of [from, to). */
+uint32_t ring_ack_bits(uint64_t from, uint64_t to);
+
 /* The commit word at pos now; 0 where the ring does not hold pos (below reclaimed, above limit). */
 uint64_t ring_word_at(const struct ring *ring, uint64_t pos);
 
@@ -123,12 +134,18 @@ void ring_wake_subscribers(struct ring *ring);
  * completes what a daemon that died in here left half done, as ring_open() does for a daemon.
  */
 void ring_reclaim(struct ring *ring, uint64_t upto);
-/* Raises the progress and wakes waiters; 0 leaves a value as it is. */
+/* Raises the progress and wakes who waits for that; 0 leaves a value as it is. */
 void ring_progress(struct ring *ring, uint64_t written, uint64_t durable);
 /* The drain is about to sleep: after this for each of its rings it calls membarrier_sync() once,
  * looks at every ring once more, and sleeps on the kick fds. */
 void ring_drain_sleeps(struct ring *ring);
 void ring_drain_wakes(struct ring *ring);
+/*
+ * The drain has looked at this ring and may be about to wait, without having been announced asleep:
+ * from now on a kick by ring_kick_drain() gets through. True when somebody wanted to kick since
+ * the last time: look once more.
+ */
+bool ring_drain_rearm(struct ring *ring);
 /* The same reservation word as publishers see it, for the drain: publish.A. */
 uint64_t ring_drain_word(const struct ring *ring, uint64_t pos);
 /* Closes the tail: no reservation succeeds after it returns the final tail. */

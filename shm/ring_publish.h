@@ -34,7 +34,7 @@ struct ring_publisher {
 int ring_publisher_init(struct ring_publisher *publisher, struct ring *ring, uint16_t owner,
 			int kick_fd);
 
-/* Kicks the shard's drain if it is asleep, or in any case when `always`. */
+/* Kicks the shard's drain if nobody has since it looked last, or in any case when `always`. */
 void ring_kick_drain(struct ring_publisher *publisher, bool always);
 
 /* As ring_reserve(), where ring_try_reserve() did not do. */

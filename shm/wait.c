@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/wait.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 
 #ifndef SYS_futex_waitv
@@ -31,6 +32,24 @@ int wait_futex(const _Atomic uint32_t *word, uint32_t expected, uint64_t timeout
 void wait_futex_wake(const _Atomic uint32_t *word, int n)
 {
 	(void)syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+}
+
+int wait_futex_bits(const _Atomic uint32_t *word, uint32_t expected, uint32_t bits,
+		    uint64_t timeout_ns)
+{
+	uint64_t now = timeout_ns == UINT64_MAX ? 0 : clock_now_ns(CLOCK_MONOTONIC);
+	/* Unlike FUTEX_WAIT it takes a point in time, not a length of it. */
+	struct timespec ts = wait_timespec(now + min_u64(timeout_ns, UINT64_MAX - now));
+	const struct timespec *timeout = timeout_ns == UINT64_MAX ? NULL : &ts;
+
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, timeout, NULL, bits) == 0)
+		return 0;
+	return -errno;
+}
+
+void wait_futex_wake_bits(const _Atomic uint32_t *word, uint32_t bits)
+{
+	(void)syscall(SYS_futex, word, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, bits);
 }
 
 void wait_announce(struct wait_ticket *ticket, struct ring *ring)

@@ -37,6 +37,10 @@ int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeo
 /* Plain shared futexes, relative timeout; 0, -EAGAIN (value differs), -ETIMEDOUT, -EINTR. */
 int wait_futex(const _Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);
 void wait_futex_wake(const _Atomic uint32_t *word, int n);
+/* The same for a part of those who sleep on a word: who has a bit in common is woken. */
+int wait_futex_bits(const _Atomic uint32_t *word, uint32_t expected, uint32_t bits,
+		    uint64_t timeout_ns);
+void wait_futex_wake_bits(const _Atomic uint32_t *word, uint32_t bits);
 
 /*
  * Sleeps until one of the govern page's bells (limit_bell, ack_bell) changes from `expected`. A

@@ -732,6 +732,45 @@ START_TEST(a_sleeping_drain_is_kicked_once_by_all_its_publishers_together)
 }
 END_TEST
 
+START_TEST(a_drain_that_waits_is_kicked_once_each_time_it_has_looked)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	publisher.kick_fd = fd;
+	ck_assert(!ring_drain_rearm(bed.daemon));
+	ring_kick_drain(&publisher, false);
+	ring_kick_drain(&publisher, false);
+	ck_assert_uint_eq(kicks(fd), 1);
+	/* Somebody wanted it meanwhile: the drain looks once more, and can be kicked again. */
+	ck_assert(ring_drain_rearm(bed.daemon));
+	ck_assert(!ring_drain_rearm(bed.daemon));
+	ring_kick_drain(&publisher, false);
+	ck_assert_uint_eq(kicks(fd), 1);
+	close(fd);
+}
+END_TEST
+
+START_TEST(the_bit_of_each_position_is_among_those_of_any_range_around_it)
+{
+	uint64_t seed = 1;
+
+	for (int i = 0; i < 100000; i++) {
+		uint64_t from = ring_bed_random(&seed) % (UINT64_C(1) << 33) / 32 * 32;
+		uint64_t len = 32 + ring_bed_random(&seed) % (64 * KIB << i % 5) / 32 * 32;
+		uint64_t pos = from + ring_bed_random(&seed) % len / 32 * 32;
+		uint32_t bits = ring_ack_bits(from, from + len);
+
+		ck_assert_uint_ne(bits & ring_ack_bit(pos, 64), 0);
+		ck_assert_uint_ne(bits & ring_ack_bit(pos, 4128), 0);
+		ck_assert_uint_eq(bits & RING_ACK_WRITTEN, 0);
+		/* A few KiB behind a short range there is another bit. */
+		if (len <= 4 * KIB)
+			ck_assert_uint_eq(bits & ring_ack_bit(from + len + 2 * KIB, 64), 0);
+	}
+	ck_assert_uint_eq(ring_ack_bits(64, 64), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, positions_begin_where_the_shard_says_and_grow_by_the_rounded_length);
@@ -774,6 +813,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_failed_ring_says_why);
 	tcase_add_test(tcase, progress_of_zero_leaves_a_position_as_it_is);
 	tcase_add_test(tcase, a_sleeping_drain_is_kicked_once_by_all_its_publishers_together);
+	tcase_add_test(tcase, a_drain_that_waits_is_kicked_once_each_time_it_has_looked);
+	tcase_add_test(tcase, the_bit_of_each_position_is_among_those_of_any_range_around_it);
 }
 
 int main(void)

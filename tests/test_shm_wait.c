@@ -73,6 +73,21 @@ static char state_of(pid_t pid)
 	return strrchr(text, ')')[2];
 }
 
+static bool sleeps_on_futex(pid_t pid)
+{
+	char path[64];
+	int number = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	file = fopen(path, "re");
+	ck_assert_ptr_nonnull(file);
+	if (fscanf(file, "%d", &number) != 1)
+		number = -1; /* it runs */
+	fclose(file);
+	return number == SYS_futex && state_of(pid) == 'S';
+}
+
 static uint32_t announced(int ring)
 {
 	return load_relaxed(&beds[ring].daemon->wait->n_sleepers);
@@ -365,9 +380,50 @@ START_TEST(reclaiming_progress_and_a_new_state_each_ring_their_bells)
 }
 END_TEST
 
+/* A child that waits for an acknowledgement. */
+static pid_t ack_sleeper(uint32_t bits)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		const struct ring *ring = ring_bed_open(&beds[0], REGION_PUBLISHER);
+		const _Atomic uint32_t *bell = &ring->govern->ack_bell;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(-wait_futex_bits(bell, ring_bell(bell), bits, UINT64_MAX));
+	}
+	sleepers[n_sleepers++] = pid;
+	return pid;
+}
+
+START_TEST(an_acknowledgement_wakes_who_waits_for_it_and_nobody_else)
+{
+	uint64_t pos = LAYOUT_FIRST_POS, far = pos + 64 * KIB;
+	pid_t pids[] = { ack_sleeper(RING_ACK_WRITTEN), ack_sleeper(ring_ack_bit(pos, 64)),
+			 ack_sleeper(ring_ack_bit(far, 4128)) };
+
+	/* All sleep before the bell rings for the first time. */
+	for (unsigned int i = 0; i < ARRAY_LEN(pids); i++)
+		while (!sleeps_on_futex(pids[i]))
+			sched_yield();
+	ring_progress(beds[0].daemon, far + 4128, 0);
+	ck_assert_int_eq(ends(pids[0], 10), 0);
+	ck_assert(sleeps_on_futex(pids[1]) && sleeps_on_futex(pids[2]));
+	ring_progress(beds[0].daemon, 0, pos + 64);
+	ck_assert_int_eq(ends(pids[1], 10), 0);
+	ck_assert(sleeps_on_futex(pids[2]));
+	ring_progress(beds[0].daemon, 0, far + 4128);
+	ck_assert_int_eq(ends(pids[2], 10), 0);
+}
+END_TEST
+
 START_TEST(a_futex_whose_value_differs_is_not_slept_on)
 {
 	_Atomic uint32_t word = 5;
+
+	ck_assert_int_eq(wait_futex_bits(&word, 4, 1, UINT64_MAX), -EAGAIN);
+	ck_assert_int_eq(wait_futex_bits(&word, 5, 1, NS_PER_MS), -ETIMEDOUT);
+	ck_assert_int_eq(wait_futex_bits(&word, 4, 1, UINT64_MAX - 1), -EAGAIN);
 
 	ck_assert_int_eq(wait_futex(&word, 4, UINT64_MAX), -EAGAIN);
 	ck_assert_int_eq(wait_futex(&word, 5, NS_PER_MS), -ETIMEDOUT);
@@ -396,6 +452,7 @@ int main(void)
 	tcase_add_test(tcase, a_signal_ends_a_sleep_with_eintr);
 	tcase_add_test(tcase, a_number_of_rings_that_cannot_be_waited_for_is_invalid);
 	tcase_add_test(tcase, reclaiming_progress_and_a_new_state_each_ring_their_bells);
+	tcase_add_test(tcase, an_acknowledgement_wakes_who_waits_for_it_and_nobody_else);
 	tcase_add_test(tcase, a_futex_whose_value_differs_is_not_slept_on);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

@@ -31,6 +31,7 @@ two subscribers do not wake each other for ever | sleep | holds | 22 | -DRECORDS
 publishers and subscribers die, woken in any order | sleep | holds | 24 | -DRECORDS=2 -DDIE -DGUARD -DANY_ORDER
 the drain and its kick | sleep | holds | 22 | -DKICK -DRECORDS=8
 the drain and its kick, publishers die | sleep | holds | 22 | -DKICK -DRECORDS=6 -DDIE -DGUARD
+the drain and those who wait for it | sleep | holds | 22 | -DKICK -DNAP -DRECORDS=8
 read: reclaimed not looked at | ring | !(bad) | 22 | -DNO_RECLAIMED_IN_READ -DONE_READ
 read: reclaimed compared with the run's end | ring | !(bad) | 22 | -DRECLAIMED_PAST_END -DRUNS
 read: limit not looked at | ring | !(bad) | 22 | -DNO_LIMIT_IN_READ
@@ -73,6 +74,7 @@ kick: the ring not looked at again | sleep | invalid end | 22 | -DKICK -DNO_RECH
 kick: no membarrier | sleep | invalid end | 22 | -DKICK -DNO_MEMBARRIER
 kick: membarrier before the announcement | sleep | invalid end | 22 | -DKICK -DBARRIER_BEFORE_ANNOUNCE
 kick: drain_kicked stays | sleep | invalid end | 22 | -DKICK -DKICKED_STAYS
+kick: who waits kicked before, and the ring not looked at again | sleep | invalid end | 22 | -DKICK -DNAP -DNO_RECHECK
 kick: a publisher dies, and the drain is not told | sleep | invalid end | 22 | -DKICK -DDIE
 TABLE
 

@@ -21,7 +21,10 @@
  * then GUARD, the daemon, rings for everybody after it has drained something, and kicks its own
  * drain for a publisher that has died.
  *
- * RECORDS, SLEEPERS, STORM, ANY_ORDER, KICK, DIE and GUARD choose what is searched. Every other
+ * With NAP as well as KICK publishers wait for acknowledgements and so kick in any case, and the drain
+ * does not announce that it sleeps, but lets kicks get through again (ring_drain_rearm).
+ *
+ * RECORDS, SLEEPERS, STORM, ANY_ORDER, KICK, NAP, DIE and GUARD choose what is searched. Every other
  * name in an #ifdef puts one mistake in: the negative controls of run.sh.
  */
 #ifndef RECORDS
@@ -112,7 +115,9 @@ active [2] proctype publisher()
 		MAY_DIE
 		fi;
 		if /* load wait->n_sleepers, govern->attention */
-#ifdef KICK
+#ifdef NAP
+		:: seen = 1 /* ack_wait */
+#elif defined(KICK)
 		:: seen = attention
 #else
 		:: seen = n_sleepers
@@ -277,9 +282,30 @@ end:	do
 active proctype drain()
 {
 	byte pos, p;
+#ifdef NAP
+	bool kicked;
+#endif
 
 	do
 	:: AVAILABLE(pos) -> pos++
+#ifdef NAP
+	:: !AVAILABLE(pos) ->
+		atomic { /* ring_drain_rearm: exchange of publish->drain_kicked */
+			kicked = drain_kicked;
+			drain_kicked = false
+		}
+#ifndef NO_RECHECK
+		if
+		:: atomic { kicked -> kicked = false; goto wake } /* look at the ring again */
+		:: !kicked
+		fi;
+#endif
+		if
+		:: eventfd -> eventfd = false /* epoll_wait, read */
+		:: QUIET && !eventfd && !AVAILABLE(pos) -> break /* nothing will come */
+		fi;
+wake:		skip
+#else
 	:: !AVAILABLE(pos) -> /* ring_drain_sleeps */
 #ifndef KICKED_STAYS
 		drain_kicked = false;
@@ -302,6 +328,7 @@ active proctype drain()
 		:: QUIET && !eventfd && !AVAILABLE(pos) -> break /* nothing will come */
 		fi;
 wake:		attention = false /* ring_drain_wakes */
+#endif
 	od
 }
 
