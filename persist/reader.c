@@ -94,6 +94,33 @@ int reader_size_end(struct reader *reader, uint64_t *ret_end)
 	return 0;
 }
 
+/* Where the last byte that is not 0 ends; 0 when there is none. */
+static uint64_t content_end(const char *bytes, uint64_t len)
+{
+	while (len > 0 && bytes[len - 1] == 0)
+		len--;
+	return len;
+}
+
+uint64_t reader_trim(struct reader *reader, uint64_t from, uint64_t upto)
+{
+	char buf[16 * KIB];
+
+	while (upto > from) {
+		uint64_t len = min_u64(upto - from, sizeof(buf)), end;
+		uint64_t off = format_file_off(reader->header.base, upto - len);
+
+		/* What cannot be read may be anything. */
+		if (file_read(reader->fd, buf, len, off) != (int64_t)len)
+			break;
+		end = content_end(buf, len);
+		if (end > 0)
+			return upto - len + align_up(end, RECORD_ALIGN);
+		upto -= len;
+	}
+	return upto;
+}
+
 void reader_use_index(struct reader *reader, const struct timeindex *index)
 {
 	reader->index = index;

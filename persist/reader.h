@@ -55,6 +55,10 @@ const struct format_segment *reader_header(const struct reader *reader);
 /* Position that the file's present size reaches to: a bound for `upto`, nothing more. */
 int reader_size_end(struct reader *reader, uint64_t *ret_end);
 
+/* The same without the zeros at its end that a writer leaves where it will write next: at or above
+ * `from`, at most `upto`. */
+uint64_t reader_trim(struct reader *reader, uint64_t from, uint64_t upto);
+
 /* Makes seeks quick. Borrowed: it must live as long as the reader. NULL takes it away. */
 void reader_use_index(struct reader *reader, const struct timeindex *index);
 

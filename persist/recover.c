@@ -82,7 +82,7 @@ int recover_walk(struct reader *reader, uint64_t from, uint64_t upto, bool resyn
 			continue;
 		if (r != -EBADMSG)
 			return r;
-		if (!resync)
+		if (!resync || reader_trim(reader, pos, upto) == pos)
 			break;
 		r = reader_resync(reader, pos, upto, &next);
 		if (r < 0)
@@ -174,7 +174,7 @@ static int scan_segment(const struct scan *scan, struct reader *reader, uint64_t
 		return r;
 	recover->scanned_len += min_u64(size_end, bound) - from;
 	if (bound == UINT64_MAX) {
-		r = add_range(recover, RECOVER_TORN, end, size_end);
+		r = add_range(recover, RECOVER_TORN, end, reader_trim(reader, end, size_end));
 		*ret_end = end;
 	} else {
 		/* Later segments exist: what is missing here is in the middle of the log. */

@@ -73,7 +73,7 @@ static void close_files(struct store *store)
 
 	for (file = store->files; file; file = file->next) {
 		if (file->closing || file->end == UINT64_MAX || file->synced < file->end ||
-		    file->writing_back)
+		    file->writing_back || file->n_writing > 0)
 			continue;
 		file->closing = true;
 		file->close = (struct io_op){
@@ -178,11 +178,59 @@ static void write_done(struct io_op *op, int result)
 	struct store *store = write->file->store;
 
 	store->n_ops--;
-	write->file->writing = false;
+	write->file->n_writing--;
 	write->done = true;
 	write->result = result;
 	advance(store);
 	store_job_tell(store);
+}
+
+static void zero_done(struct io_op *op, int result)
+{
+	struct store_file *file = file_of(op, offsetof(struct store_file, zero));
+	struct store *store = file->store;
+
+	/* Nothing was promised by it. */
+	(void)result;
+	store->n_ops--;
+	file->n_writing--;
+	close_files(store);
+	store_job_tell(store);
+}
+
+/*
+ * An fdatasync of bytes that were never written before, or behind the end of the file, waits for
+ * the file system's journal too, which takes about as long as the bytes themselves. So a short
+ * write that reaches new ground, where syncs are for little, is followed by zeros, which are made
+ * durable with it; the writes after it go where bytes were written before.
+ */
+static void start_zero(struct store *store, struct store_file *file, uint64_t pos)
+{
+	static char zeros[STORE_ZERO_MAX];
+	uint64_t off = format_file_off(file->base, pos), upto;
+
+	upto = align_up(off + store->zero_len, STORE_ZERO_ALIGN) - off;
+	upto = pos + min_u64(upto, store_room(store));
+	file->zero_upto = upto;
+	if (upto <= pos)
+		return;
+	file->zero = (struct io_op){
+		.kind = IO_WRITE,
+		.fd = file->fd,
+		.buf = zeros,
+		.len = upto - pos,
+		.off = off,
+		.done = zero_done,
+	};
+	file->n_writing++;
+	store->n_ops++;
+	io_submit(store->io, &file->zero);
+}
+
+static bool wants_zero(const struct store *store, const struct store_file *file, uint64_t len)
+{
+	return len <= STORE_SHORT_LEN && store->sync_len <= STORE_SHORT_LEN &&
+	       store->zero_len > 0 && store->next_pos > file->zero_upto;
 }
 
 int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len, uint64_t max_ns)
@@ -198,9 +246,8 @@ int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len
 	if (pos != file->base && len > store_room(store))
 		return STORE_E_ROLL;
 	if (store->n_writes == STORE_WRITES_MAX || pos - store->durable >= store->dirty_max ||
-	    file->writing)
+	    file->n_writing > 0)
 		return STORE_E_WAIT;
-	file->writing = true;
 	write = &store->writes[(store->write_head + store->n_writes++) % STORE_WRITES_MAX];
 	write->op = (struct io_op){
 		.kind = IO_WRITE,
@@ -217,8 +264,11 @@ int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len
 	write->result = 0;
 	store->next_pos = pos + len;
 	store->n_ops++;
+	file->n_writing++;
 	seglist_index_add(&store->list, pos, max_ns);
 	io_submit(store->io, &write->op);
+	if (wants_zero(store, file, len))
+		start_zero(store, file, store->next_pos);
 	return 0;
 }
 
@@ -304,6 +354,7 @@ static void start_sync(struct store *store)
 	    store->sync_goal <= store->durable)
 		return;
 	store->sync_upto = store->written;
+	store->sync_len = store->written - store->durable;
 	for (file = store->files; file && file->base < store->written; file = file->next) {
 		uint64_t upto = min_u64(file->end, store->written);
 
@@ -344,7 +395,7 @@ uint64_t store_durable(const struct store *store)
 
 bool store_is_working(const struct store *store)
 {
-	return store->n_syncing > 0 || (store->current && store->current->writing);
+	return store->n_syncing > 0 || (store->current && store->current->n_writing > 0);
 }
 
 int store_error(const struct store *store, bool *ret_is_sync)

@@ -5,9 +5,15 @@
  */
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/vfs.h>
 
 #include "persist/file.h"
 #include "persist/store_impl.h"
+
+enum {
+	MAGIC_EXT4 = 0xef53,
+	MAGIC_XFS = 0x58465342,
+};
 
 #define AHEAD_LEN (4 * GIB)
 #define DIRTY_MAX (256 * MIB)
@@ -29,6 +35,7 @@ struct store_file *store_begin_add_file(struct store *store, int fd, uint64_t ba
 	file->end = UINT64_MAX;
 	file->synced = base;
 	file->writeback_pos = base;
+	file->zero_upto = base;
 	file->epoch = epoch;
 	while (*at)
 		at = &(*at)->next;
@@ -109,6 +116,20 @@ static int scan(struct store *store, const struct store_options *options)
 	return have != 0 || recover->n_bases > 0;
 }
 
+/* Where each write goes to a place of its own, zeros before it would gain nothing. */
+static uint64_t zero_len(int dir_fd, uint64_t wanted)
+{
+	struct statfs st;
+
+	if (wanted == STORE_NO_ZEROS)
+		return 0;
+	if (wanted != 0)
+		return min_u64(wanted, STORE_ZERO_MAX - STORE_ZERO_ALIGN);
+	if (fstatfs(dir_fd, &st) < 0 || (st.f_type != MAGIC_EXT4 && st.f_type != MAGIC_XFS))
+		return 0;
+	return STORE_ZERO_MAX - STORE_ZERO_ALIGN;
+}
+
 int store_begin_open(const struct store_options *options, struct store *store)
 {
 	int r;
@@ -128,7 +149,10 @@ int store_begin_open(const struct store_options *options, struct store *store)
 	store->identity.flags = options->checksum ? FORMAT_F_CHECKSUM : 0;
 	store->identity.crc_seed = options->crc_seed;
 	r = open_dir(store, options->path);
-	return r < 0 ? r : scan(store, options);
+	if (r < 0)
+		return r;
+	store->zero_len = zero_len(store->dir_fd, options->zero_len);
+	return scan(store, options);
 }
 
 void store_begin_undo(struct store *store)

@@ -9,8 +9,11 @@
 #include "persist/store.h"
 
 enum {
-	STORE_WRITES_MAX = 32, /* in flight */
-	STORE_FILES_MAX = 8,   /* segments not closed yet, the current one among them */
+	STORE_WRITES_MAX = 32,      /* in flight */
+	STORE_FILES_MAX = 8,        /* segments not closed yet, the current one among them */
+	STORE_SHORT_LEN = 64 << 10, /* of a write, and of what a sync is for */
+	STORE_ZERO_MAX = 256 << 10,
+	STORE_ZERO_ALIGN = 4096,
 };
 
 /* A segment whose fd is still needed. */
@@ -25,15 +28,20 @@ struct store_file {
 	uint64_t synced; /* below it all is durable */
 	uint64_t sync_upto;
 	uint64_t writeback_pos; /* write-back was started below it */
+	uint64_t zero_upto;     /* zeros were written up to there */
+	/* Records one write at a time: several would spin for each other in the kernel; and none
+	 * where zeros are being written. */
+	unsigned int n_writing;
+	uint32_t reserved2;
 	uint64_t epoch;
 	bool published;
-	bool writing; /* one write at a time: several would spin for each other in the kernel */
 	bool writing_back;
 	bool closing;
 	struct format_segment header;
 	struct timeindex index; /* of a closed one */
 	struct io_op publish;
 	struct io_op sync;
+	struct io_op zero;
 	struct io_op writeback;
 	struct io_op close;
 };
@@ -72,6 +80,8 @@ struct store {
 	uint64_t dirty_max;
 	uint64_t cache_len;
 	uint64_t burst_rate;
+	uint64_t zero_len; /* 0: none */
+	uint64_t sync_len; /* bytes that the last sync was for */
 	void (*changed)(void *ctx);
 	void *ctx;
 	struct recover recover;

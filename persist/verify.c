@@ -134,6 +134,7 @@ static int verify_records(struct verify *verify, struct opened *opened, uint64_t
 		find(verify, VERIFY_DAMAGE, base, end, verify->durable);
 		end = verify->durable;
 	}
+	size_end = reader_trim(opened->reader, end, size_end);
 	if (end < size_end)
 		find(verify, VERIFY_TORN, base, end, size_end);
 	verify->stats.end = end;

@@ -361,6 +361,7 @@ static void run(unsigned int io_flags, unsigned int seed)
 	snprintf(image, sizeof(image), "%.60s.image", dir);
 	persist_log_options(&options, dir, true);
 	options.ahead_len = 64 * KIB;
+	options.zero_len = 16 * KIB;
 	persist_log_init(&ring, PERSIST_LOG_FIRST, true);
 	persist_log_fill(&ring, 4000, 1);
 	file_set_hooks(&hooks);

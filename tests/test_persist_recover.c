@@ -175,7 +175,7 @@ START_TEST(what_is_known_to_be_durable_is_not_read_again)
 {
 	uint64_t all, middle;
 
-	persist_log_fill(&ring, 1000, 1);
+	persist_log_fill(&ring, 5000, 1);
 	middle = persist_log_end(&ring);
 	persist_log_fill(&ring, 10, 1);
 	crash(ring.base);
@@ -242,7 +242,7 @@ START_TEST(a_tail_torn_at_any_byte_is_cut_at_the_record_before)
 }
 END_TEST
 
-START_TEST(a_tail_of_zeros_is_cut)
+START_TEST(zeros_behind_the_last_record_are_nothing)
 {
 	uint64_t last;
 
@@ -253,7 +253,42 @@ START_TEST(a_tail_of_zeros_is_cut)
 	ck_assert_int_eq(truncate(segment_path, (off_t)file_off(last + 100000)), 0);
 	reopen();
 	ck_assert_uint_eq(s.recovered.end, last);
-	expect_range(RECOVER_TORN, last, last + 100000);
+	ck_assert_uint_eq(s.recovered.n_ranges, 0);
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(a_torn_tail_ends_where_zeros_begin)
+{
+	uint64_t last;
+
+	persist_log_fill(&ring, 20, 1);
+	last = persist_log_add(&ring, RECORD_COMMITTED, 5000, 1);
+	crash(ring.base);
+	ck_assert_int_eq(truncate(segment_path, (off_t)file_off(last + 3001)), 0);
+	ck_assert_int_eq(truncate(segment_path, (off_t)file_off(last + 100000)), 0);
+	reopen();
+	ck_assert_uint_eq(s.recovered.end, last);
+	expect_range(RECOVER_TORN, last, last + align_up(3001, RECORD_ALIGN));
+	persist_log_close(&s);
+}
+END_TEST
+
+/* A record may end in zeros itself, and the file with it. */
+START_TEST(zeros_that_belong_to_a_record_are_kept)
+{
+	struct store_totals totals;
+	uint64_t pos;
+
+	persist_log_fill(&ring, 20, 1);
+	pos = persist_log_add(&ring, RECORD_TOMBSTONE, 4000, 1);
+	memset(ring.bytes + (pos - ring.base) + RECORD_HEADER_LEN, 0, 4000);
+	crash(ring.base);
+	reopen();
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	ck_assert_uint_eq(s.recovered.n_ranges, 0);
+	store_totals(s.store, &totals);
+	ck_assert_uint_eq(totals.written, persist_log_end(&ring));
 	persist_log_close(&s);
 }
 END_TEST
@@ -593,7 +628,9 @@ int main(void)
 	tcase_add_test(tc, what_is_known_to_be_durable_is_not_read_again);
 	tcase_add_test(tc, a_log_can_be_taken_up_again_below_its_end);
 	tcase_add_test(tc, a_tail_torn_at_any_byte_is_cut_at_the_record_before);
-	tcase_add_test(tc, a_tail_of_zeros_is_cut);
+	tcase_add_test(tc, zeros_behind_the_last_record_are_nothing);
+	tcase_add_test(tc, a_torn_tail_ends_where_zeros_begin);
+	tcase_add_test(tc, zeros_that_belong_to_a_record_are_kept);
 	tcase_add_test(tc, records_after_damage_above_the_checkpoint_are_kept);
 	tcase_add_test(tc, damage_below_the_checkpoint_is_kept_and_found_by_readers_and_verify);
 	tcase_add_test(tc, what_is_missing_below_the_checkpoint_is_damage_and_never_used_again);

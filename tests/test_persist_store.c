@@ -20,8 +20,6 @@ static struct {
 	int error;
 	int countdown;
 	int n_opened; /* segments */
-	int n_dropped;
-	uint64_t dropped_len;
 	bool armed;
 } fault = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -33,10 +31,6 @@ static int fault_before(void *ctx, const struct file_event *event)
 	pthread_mutex_lock(&fault.mutex);
 	if (event->kind == FILE_OPEN && event->name && strstr(event->name, ".seg"))
 		fault.n_opened++;
-	if (event->kind == FILE_DROP) {
-		fault.n_dropped++;
-		fault.dropped_len += event->len;
-	}
 	if (fault.armed && event->kind == fault.kind &&
 	    (fault.countdown < 0 || --fault.countdown == 0)) {
 		r = fault.error;
@@ -218,7 +212,8 @@ START_TEST(a_closed_segment_has_its_real_size_and_its_index)
 		persist_log_segment_path(dir, infos[i].base, path);
 		ck_assert_int_eq(stat(path, &st), 0);
 		ck_assert_int_eq(st.st_mode & 0777, 0600);
-		ck_assert_uint_eq((uint64_t)st.st_size, infos[i].bytes);
+		/* There may be zeros ahead of what is written next. */
+		ck_assert_uint_ge((uint64_t)st.st_size, infos[i].bytes);
 		ck_assert_uint_eq(infos[i].bytes, 4096 + infos[i].end - infos[i].base);
 		ck_assert(infos[i].known);
 		ck_assert(infos[i].closed == (i < n - 1));
@@ -227,6 +222,7 @@ START_TEST(a_closed_segment_has_its_real_size_and_its_index)
 			ck_assert_uint_eq(infos[i].base, infos[i - 1].end);
 		if (!infos[i].closed)
 			continue;
+		ck_assert_uint_eq((uint64_t)st.st_size, infos[i].bytes);
 		ck_assert_int_le(st.st_blocks * 512, (st.st_size + 8191) / 4096 * 4096);
 		memcpy(path + strlen(path) - 3, "idx", 3);
 		ck_assert_int_eq(stat(path, &st), 0);
@@ -278,50 +274,6 @@ START_TEST(a_record_longer_than_a_segment_gets_one_of_its_own)
 	persist_log_write(&s, &ring, ring.base, 1);
 	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
 	persist_log_close(&s);
-}
-END_TEST
-
-/* Writes 200 KiB in steps, each made durable. Returns how many bytes left the page cache. */
-static uint64_t dropped_of_burst(uint64_t burst_rate)
-{
-	uint64_t pos, dropped_len;
-	unsigned int i;
-
-	options.cache_len = 64 * KIB;
-	options.burst_rate = burst_rate;
-	open_and_start(0);
-	for (i = 0; i < 10; i++) {
-		pos = persist_log_end(&ring);
-		persist_log_fill(&ring, 120, 1000);
-		persist_log_write(&s, &ring, pos, 4 * KIB);
-		persist_log_sync(&s);
-		/* A job that runs is not asked for again, so that each step is seen. */
-		while (io_pending(s.io) > 0)
-			io_wait(s.io, 1000);
-	}
-	pthread_mutex_lock(&fault.mutex);
-	dropped_len = fault.dropped_len;
-	pthread_mutex_unlock(&fault.mutex);
-	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
-	persist_log_close(&s);
-	return dropped_len;
-}
-
-START_TEST(what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest)
-{
-	uint64_t dropped = dropped_of_burst(1);
-
-	ck_assert_uint_gt(ring.len, 192 * KIB);
-	ck_assert_uint_ge(dropped + 64 * KIB + 32 * KIB, ring.len);
-	ck_assert_uint_le(dropped + 64 * KIB, ring.len);
-	/* Stretches that lie in two segments are dropped in two pieces. */
-	ck_assert_int_gt(fault.n_dropped, (int)(dropped / (32 * KIB)));
-}
-END_TEST
-
-START_TEST(what_comes_slower_stays_in_memory)
-{
-	ck_assert_uint_eq(dropped_of_burst(UINT64_MAX), 0);
 }
 END_TEST
 
@@ -495,6 +447,8 @@ START_TEST(a_failed_write_is_retried_in_the_same_segment)
 	bool is_sync = true;
 
 	persist_log_fill(&ring, 100, 1);
+	/* It is the records' write that has to fail. */
+	options.zero_len = STORE_NO_ZEROS;
 	open_and_start(_i ? IO_F_THREADS : 0);
 	while (io_pending(s.io) > 0)
 		io_wait(s.io, 1000);
@@ -530,7 +484,8 @@ START_TEST(a_full_disk_is_visible_and_goes_away)
 		if (r == STORE_E_ROLL)
 			r = store_roll(s.store);
 		else
-			io_wait(s.io, 100);
+			r = 0;
+		io_wait(s.io, 100);
 	}
 	while (io_pending(s.io) > 0)
 		io_wait(s.io, 1000);
@@ -770,8 +725,6 @@ int main(void)
 	tcase_add_test(tc, a_closed_segment_has_its_real_size_and_its_index);
 	tcase_add_test(tc, retention_takes_the_oldest_segment_and_nothing_else);
 	tcase_add_test(tc, a_record_longer_than_a_segment_gets_one_of_its_own);
-	tcase_add_test(tc, what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest);
-	tcase_add_test(tc, what_comes_slower_stays_in_memory);
 	tcase_add_test(tc, what_does_not_follow_is_refused);
 	tcase_add_loop_test(tc, a_failed_sync_is_repaired_from_the_ring_in_a_new_segment, 0, 2);
 	tcase_add_test(tc, a_failed_sync_with_nothing_durable_replaces_the_segment);

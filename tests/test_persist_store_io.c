@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a store asks of the kernel beside writing records: zeros ahead, and dropping of pages. */
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "persist/file.h"
+#include "persist/format.h"
+#include "tests/persist_log.h"
+
+static char dir[64];
+static struct store_options options;
+static struct persist_log ring; /* stands for it */
+static struct persist_log_store s;
+
+/* What was seen of calls on files; those of the store's own headers are left out. */
+static struct {
+	pthread_mutex_t mutex;
+	unsigned int n_dropped;
+	unsigned int n_zeros;
+	uint64_t dropped_len;
+	uint64_t zeros_end; /* byte of the file where the last zeros end */
+	int zeros_error;    /* what writing zeros gives */
+} seen = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+/* A record begins with its word, which is not 0. */
+static bool is_zeros(const struct file_event *event)
+{
+	const char *bytes = event->buf;
+	uint64_t i;
+
+	for (i = 0; i < event->len; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+static int look(void *ctx, const struct file_event *event)
+{
+	int r = 0;
+
+	(void)ctx;
+	pthread_mutex_lock(&seen.mutex);
+	if (event->kind == FILE_DROP) {
+		seen.n_dropped++;
+		seen.dropped_len += event->len;
+	}
+	if (event->kind == FILE_WRITE && is_zeros(event)) {
+		seen.n_zeros++;
+		seen.zeros_end = event->off + event->len;
+		r = seen.zeros_error;
+	}
+	pthread_mutex_unlock(&seen.mutex);
+	return r;
+}
+
+static const struct file_hooks hooks = { .before = look };
+
+static void setup(void)
+{
+	persist_log_make_dir(dir);
+	persist_log_options(&options, dir, true);
+	persist_log_init(&ring, PERSIST_LOG_FIRST, true);
+	file_set_hooks(&hooks);
+}
+
+static void teardown(void)
+{
+	persist_log_deinit(&ring);
+	persist_log_remove_dir(dir);
+}
+
+static void open_and_start(void)
+{
+	persist_log_open(&s, &options, 0);
+	ck_assert_int_eq(store_start(s.store, s.recovered.end), 0);
+}
+
+static void settle(void)
+{
+	while (io_pending(s.io) > 0)
+		io_wait(s.io, 1000);
+}
+
+/* n records, in writes of `run` bytes, made durable. */
+static void step(unsigned int n, uint64_t run)
+{
+	uint64_t pos = persist_log_end(&ring);
+
+	persist_log_fill(&ring, n, 1000);
+	persist_log_write(&s, &ring, pos, run);
+	persist_log_sync(&s);
+	settle();
+}
+
+/* Writes 200 KiB in steps. Returns how many bytes left the page cache. */
+static uint64_t dropped_of_burst(uint64_t burst_rate)
+{
+	options.cache_len = 64 * KIB;
+	options.burst_rate = burst_rate;
+	open_and_start();
+	for (int i = 0; i < 10; i++)
+		step(120, 4 * KIB);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+	return seen.dropped_len;
+}
+
+START_TEST(what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest)
+{
+	uint64_t dropped = dropped_of_burst(1);
+
+	ck_assert_uint_gt(ring.len, 192 * KIB);
+	ck_assert_uint_ge(dropped + 64 * KIB + 32 * KIB, ring.len);
+	ck_assert_uint_le(dropped + 64 * KIB, ring.len);
+	/* Stretches that lie in two segments are dropped in two pieces. */
+	ck_assert_uint_gt(seen.n_dropped, dropped / (32 * KIB));
+}
+END_TEST
+
+START_TEST(what_comes_slower_stays_in_memory)
+{
+	ck_assert_uint_eq(dropped_of_burst(UINT64_MAX), 0);
+}
+END_TEST
+
+START_TEST(zeros_go_ahead_of_short_writes_once_for_many)
+{
+	options.segment_len = MIB;
+	options.zero_len = 16 * KIB;
+	open_and_start();
+	for (int i = 0; i < 400; i++) {
+		uint64_t end;
+
+		step(1, 1);
+		end = format_file_off(PERSIST_LOG_FIRST, persist_log_end(&ring));
+		/* What was written by now lies where bytes were before, or with the zeros. */
+		ck_assert_uint_ge(seen.zeros_end, end);
+		ck_assert_uint_le(seen.zeros_end, end + 20 * KIB);
+	}
+	ck_assert_uint_ge(seen.n_zeros, ring.len / (20 * KIB));
+	ck_assert_uint_le(seen.n_zeros, ring.len / (16 * KIB) + 1);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(zeros_stay_within_the_segment)
+{
+	struct store_segment_info infos[8];
+	char path[128];
+	struct stat st;
+	size_t n;
+
+	options.zero_len = 48 * KIB;
+	open_and_start();
+	for (int i = 0; i < 100; i++) {
+		step(10, 1);
+		n = store_list(s.store, 0, infos, ARRAY_LEN(infos));
+		persist_log_segment_path(dir, infos[n - 1].base, path);
+		ck_assert_int_eq(stat(path, &st), 0);
+		ck_assert_uint_le((uint64_t)st.st_size, FORMAT_SEGMENT_LEN + options.segment_len);
+	}
+	ck_assert_uint_gt(n, 1);
+	ck_assert_uint_gt(seen.n_zeros, 2);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(a_burst_and_who_does_not_sync_write_no_zeros)
+{
+	options.segment_len = 16 * MIB;
+	options.zero_len = 16 * KIB;
+	open_and_start();
+	step(3000, 128 * KIB);
+	ck_assert_uint_gt(ring.len, 512 * KIB);
+	/* Short writes, but one sync for many of them. */
+	step(3000, 4 * KIB);
+	ck_assert_uint_eq(seen.n_zeros, 0);
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(zeros_that_cannot_be_written_stop_nothing)
+{
+	options.zero_len = 16 * KIB;
+	seen.zeros_error = -ENOSPC;
+	open_and_start();
+	for (int i = 0; i < 100; i++)
+		step(10, 1);
+	ck_assert_uint_gt(seen.n_zeros, 2);
+	ck_assert_int_eq(store_error(s.store, NULL), 0);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(what_was_written_over_zeros_is_found_again_after_a_crash)
+{
+	char image[64];
+
+	options.zero_len = 16 * KIB;
+	open_and_start();
+	for (int i = 0; i < 50; i++)
+		step(5, 1);
+	persist_log_make_dir(image);
+	persist_log_copy_dir(dir, image);
+	persist_log_close(&s);
+	options.path = image;
+	persist_log_open(&s, &options, 0);
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	ck_assert_uint_eq(s.recovered.n_ranges, 0);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+	persist_log_remove_dir(image);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("store_io");
+	TCase *tc = tcase_create("store_io");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest);
+	tcase_add_test(tc, what_comes_slower_stays_in_memory);
+	tcase_add_test(tc, zeros_go_ahead_of_short_writes_once_for_many);
+	tcase_add_test(tc, zeros_stay_within_the_segment);
+	tcase_add_test(tc, a_burst_and_who_does_not_sync_write_no_zeros);
+	tcase_add_test(tc, zeros_that_cannot_be_written_stop_nothing);
+	tcase_add_test(tc, what_was_written_over_zeros_is_found_again_after_a_crash);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed != 0;
+}
