@@ -178,6 +178,7 @@ static struct bench_series *measured(void)
 		all[i].n_ok = 1;
 		all[i].ok[0] = true;
 		all[i].runs[0].value = 1000;
+		all[i].runs[0].n_samples = 20000;
 		for (j = 0; j < BENCH_CURVE_LEN; j++)
 			all[i].runs[0].curve[j] = 1000.0 * (double)(j + 1);
 	}
@@ -215,6 +216,22 @@ START_TEST(every_chart_has_something_to_show_and_fits)
 		ck_assert_uint_eq(chart->lines[0].n_points, BENCH_CURVE_LEN);
 	}
 	ck_assert_uint_ge(i, 6);
+	free(all);
+}
+END_TEST
+
+START_TEST(a_curve_ends_where_there_are_no_samples_left)
+{
+	struct bench_series *all = measured();
+	size_t row = (size_t)(bench_table_find("ring") - bench_table);
+
+	all[row].runs[0].n_samples = 500;
+	ck_assert_str_eq(bench_plot_name(0), "round-trip");
+	ck_assert(bench_plot_fill(0, all, chart));
+	ck_assert_str_eq(chart->lines[0].label, "minimal ring");
+	/* 99.5 %, and not 99.9. */
+	ck_assert_uint_eq(chart->lines[0].n_points, 6);
+	ck_assert_uint_eq(chart->lines[1].n_points, BENCH_CURVE_LEN);
 	free(all);
 }
 END_TEST
@@ -271,6 +288,7 @@ int main(void)
 	tcase_add_test(tc, what_xml_cannot_bear_is_written_otherwise);
 	tcase_add_test(tc, a_chart_without_anything_is_still_a_picture);
 	tcase_add_test(tc, every_chart_has_something_to_show_and_fits);
+	tcase_add_test(tc, a_curve_ends_where_there_are_no_samples_left);
 	tcase_add_test(tc, what_was_not_measured_is_in_no_chart);
 	tcase_add_test(tc, every_series_of_the_table_has_a_chart);
 	suite_add_tcase(suite, tc);

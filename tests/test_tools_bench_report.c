@@ -178,6 +178,9 @@ START_TEST(values_are_written_with_three_digits_and_a_unit)
 		ck_assert_str_eq(bench_report_value(cases[i].kind, cases[i].value, buf,
 						    sizeof(buf)),
 				 cases[i].text);
+	ck_assert_str_eq(bench_report_times(0.307, buf, sizeof(buf)), "0.31");
+	ck_assert_str_eq(bench_report_times(2.41, buf, sizeof(buf)), "2.4");
+	ck_assert_str_eq(bench_report_times(56.7, buf, sizeof(buf)), "57");
 }
 END_TEST
 

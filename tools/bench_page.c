@@ -122,7 +122,7 @@ static void put_row(FILE *file, const struct bench_series *all, size_t index)
 	put_cell(file, words);
 	words[0] = '\0';
 	if (row.leat > 0)
-		snprintf(words, sizeof(words), "%.*f", row.leat < 9.95 ? 1 : 0, row.leat);
+		bench_report_times(row.leat, words, sizeof(words));
 	put_cell(file, words);
 	fputs("</tr>\n", file);
 }

@@ -172,18 +172,20 @@ static void add_figure(struct bench_chart *chart, const struct plan *plan,
 	const struct bench_workload *workload = &bench_table[index];
 	struct bench_line *line;
 	struct bench_row row;
+	double n_samples; /* of one run */
 	size_t i;
 
 	if (!series_of(all, index) || !bench_report_row(all, index, &row))
 		return;
+	n_samples = (double)row.median.n_samples / all[index].n_ok;
 	line = bench_chart_add(chart, party_of(workload), label);
 	if (!line)
 		return;
 	if (plan->shape == BARS)
 		bench_chart_point(line, 0, row.median.value);
 	for (i = 0; plan->shape == CURVES && i < BENCH_CURVE_LEN; i++) {
-		/* With fewer samples a quantile is the same as the one before it. */
-		if (row.median.curve[i] > 0)
+		/* One in a thousand of a hundred is nobody. */
+		if (n_samples * (1 - bench_hist_quantiles[i]) >= 1)
 			bench_chart_point(line, bench_hist_quantiles[i], row.median.curve[i]);
 	}
 	if (line->n_points == 0)

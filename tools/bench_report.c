@@ -199,6 +199,12 @@ const char *bench_report_value(enum bench_kind kind, double value, char *buf, si
 	return buf;
 }
 
+const char *bench_report_times(double times, char *buf, size_t len)
+{
+	snprintf(buf, len, "%.*f", times < 0.95 ? 2 : times < 9.95 ? 1 : 0, times);
+	return buf;
+}
+
 static void print_head(const struct bench_env *env, const struct bench_machine *machine)
 {
 	printf("leat %s%s%s on %s, %d CPU%s%s, %s, %s\n", leat_version(),
@@ -248,7 +254,7 @@ static void print_goal(const struct bench_workload *workload, const struct bench
 static void print_row(const struct bench_workload *workload, const struct bench_series *series,
 		      const struct bench_row *row)
 {
-	char value[32], p99[32], p999[32], p9999[32], max[32], ratio[32] = "";
+	char value[32], p99[32], p999[32], p9999[32], max[32], times[32], ratio[32] = "";
 	enum bench_kind kind = workload->kind;
 
 	if (series->n_ok == 0) {
@@ -269,7 +275,7 @@ static void print_row(const struct bench_workload *workload, const struct bench_
 	if (*ratio || row->leat > 0 || row->verdict != BENCH_NO_GOAL)
 		printf(" %8s  ", ratio);
 	if (row->leat > 0)
-		printf("leat %.*fx", row->leat < 9.95 ? 1 : 0, row->leat);
+		printf("leat %sx", bench_report_times(row->leat, times, sizeof(times)));
 	print_goal(workload, row);
 	printf("\n");
 }

@@ -43,5 +43,7 @@ int bench_report_json(FILE *file, const struct bench_env *env, const struct benc
 		      const struct bench_series *all);
 /* "141 ns", "16.2 M/s", "1.43 GB/s": a value of that kind in a few characters. */
 const char *bench_report_value(enum bench_kind kind, double value, char *buf, size_t len);
+/* "0.31", "2.4", "57": how many times as fast. */
+const char *bench_report_times(double times, char *buf, size_t len);
 
 #endif
