@@ -37,7 +37,7 @@ static const char help[] =
 	"Unix datagram and seqpacket, and what is installed of ZeroMQ, nng, Redis Streams and\n"
 	"NATS JetStream. It starts a daemon and servers of its own and leaves nothing behind.\n"
 	"\n"
-	"      --quick      a few seconds instead of minutes; good for a first look\n"
+	"      --quick      under a minute instead of seven or eight; good for a first look\n"
 	"      --runs N     interleaved runs that medians are taken of (default 5, quick 3)\n"
 	"      --all        all workloads: sizes, scaling and others that take long as well\n"
 	"      --only NAMES some workloads only, separated by commas (see --list; * and ? stand\n"
