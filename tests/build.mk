@@ -50,6 +50,7 @@ UNIT_TESTS += \
 	tests/test_shm_record.c \
 	tests/test_shm_region.c \
 	tests/test_shm_ring.c \
+	tests/test_shm_ring_read.c \
 	tests/test_shm_threads.c \
 	tests/test_shm_wait.c \
 	tests/test_tools_bench_advise.c \

@@ -440,53 +440,6 @@ START_TEST(nobody_steps_by_a_length_that_no_checksum_holds_or_the_tail_has_not_r
 }
 END_TEST
 
-#ifndef __SANITIZE_THREAD__
-static bool read_short(uint64_t pos)
-{
-	uint64_t word;
-
-	return ring_read_short(bed.reader, pos, buf, &word);
-}
-
-START_TEST(a_short_record_is_read_by_itself_and_everything_else_is_not)
-{
-	uint64_t pos, who, number, word;
-	struct record_view view;
-
-	ck_assert(!read_short(FIRST));
-	pos = publish(100, 5);
-	ck_assert(read_short(pos));
-	memcpy(&word, buf, 8);
-	ck_assert_int_eq(record_parse(word, buf, pos, &view), 0);
-	ck_assert(ring_bed_check(&view, &who, &number));
-	ck_assert_uint_eq(number, 5);
-	ck_assert(read_short(publish(RING_SHORT_LEN - 32, 6)));
-	ck_assert(!read_short(publish(RING_SHORT_LEN - 31, 7)));
-	ck_assert_int_eq(ring_reserve(&publisher, 64, &pos), 0);
-	ck_assert(!read_short(pos));
-	commit_word(pos, record_word(RECORD_COMMITTED, 64, 9, RECORD_F_EVENT_TIME));
-	ck_assert(!read_short(pos));
-	for (int kind = RECORD_TOMBSTONE; kind <= RECORD_DAMAGED; kind++) {
-		ck_assert_int_eq(ring_reserve(&publisher, 64, &pos), 0);
-		commit_word(pos, record_word(kind, 64, 9, 0));
-		ck_assert(!read_short(pos));
-	}
-}
-END_TEST
-
-START_TEST(a_short_record_that_was_reclaimed_or_whose_ring_is_closed_is_left_to_others)
-{
-	uint64_t pos = publish(16, 0), next = publish(16, 1);
-
-	ck_assert(read_short(pos) && read_short(next));
-	store_relaxed(&bed.daemon->govern->reclaimed, next);
-	ck_assert(!read_short(pos) && read_short(next));
-	ring_set_succeeded(bed.daemon, next + 64);
-	ck_assert(!read_short(next));
-}
-END_TEST
-#endif
-
 /* ---- laps ---- */
 
 START_TEST(reclaiming_announces_zeroes_and_raises_the_limit_by_as_much)
@@ -795,11 +748,6 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_word_that_no_publisher_writes_is_garbage_to_every_reader);
 	tcase_add_test(tcase,
 		       nobody_steps_by_a_length_that_no_checksum_holds_or_the_tail_has_not_reached);
-#ifndef __SANITIZE_THREAD__
-	tcase_add_test(tcase, a_short_record_is_read_by_itself_and_everything_else_is_not);
-	tcase_add_test(tcase,
-		       a_short_record_that_was_reclaimed_or_whose_ring_is_closed_is_left_to_others);
-#endif
 	tcase_add_test(tcase, reclaiming_announces_zeroes_and_raises_the_limit_by_as_much);
 	tcase_add_test(tcase, reclaiming_backwards_or_further_than_the_ring_does_nothing);
 	tcase_add_test(tcase, a_reclaim_that_a_death_cut_short_is_completed_by_the_next_one);
