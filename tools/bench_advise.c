@@ -211,7 +211,7 @@ static int try_once(struct bench_env *env, const struct advice_row *row, bool wi
 /* In turns, so that a mood of the machine hits both. */
 static int try_both(struct bench_env *env, const struct advice_row *row, struct advice *advice)
 {
-	double without[TRIES], with[TRIES];
+	double without[TRIES] = { 0 }, with[TRIES] = { 0 };
 	int i, rc, n = env->quick ? TRIES_QUICK : TRIES;
 
 	for (i = 0; i < n; i++) {
@@ -412,7 +412,7 @@ static int look_and_try(struct bench_env *env, const struct arguments *arguments
 
 int bench_advise(int argc, char **argv)
 {
-	cleanup_with(tool_free) struct advice *all = calloc(bench_advise_rows_len, sizeof(*all));
+	cleanup_with(tool_free) struct advice *all = NULL;
 	struct arguments arguments = { 0 };
 	struct bench_machine machine = { 0 };
 	struct bench_env env = { 0 };
@@ -420,6 +420,7 @@ int bench_advise(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	all = calloc(bench_advise_rows_len, sizeof(*all));
 	if (!all)
 		return TOOL_FAILED;
 	env.quick = arguments.quick;

@@ -31,6 +31,8 @@ static int compare_doubles(const void *a, const void *b)
 
 static double median_of(double *values, int n)
 {
+	if (n == 0)
+		return 0;
 	qsort(values, (size_t)n, sizeof(*values), compare_doubles);
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
@@ -46,7 +48,7 @@ static double at_offset(const struct bench_series *series, int run, size_t off)
 /* The median of the double that lies `off` bytes into each result. */
 static double median_at(const struct bench_series *series, size_t off)
 {
-	double values[BENCH_RUNS_MAX];
+	double values[BENCH_RUNS_MAX] = { 0 };
 	int run, n = 0;
 
 	for (run = 0; run < BENCH_RUNS_MAX; run++) {
