@@ -69,5 +69,33 @@ an_idle_bus()
 	bus_stop
 }
 
+# KiB that are resident in the daemon and belong to no ring.
+resident()
+{
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { ring = /memfd:leat-/ } /^Rss:/ && !ring { sum += $2 }
+		END { print sum }' "/proc/$1/smaps"
+}
+
+a_small_daemon()
+{
+	local pid kib
+	! ldd "$LEAT_BUILD/leatd" | grep -q 'lib[at]san' || skip 'a sanitizer has memory of its own'
+	bus_start
+	leat stream create many --shards 64 --ring 64K --segment 1M
+	seq 20000 | leat pub many
+	kill -KILL "$bus_pid"
+	finish "$bus_pid" 10 || true
+	bus_start
+	seq 20000 | leat pub many
+	equal "$(leat replay many -q 2>/dev/null | wc -l)" 40000
+	leat stat many >/dev/null
+	pid=$(daemon_pid)
+	kib=$(resident "$pid")
+	[ "$kib" -gt 1000 ] || fail "$kib KiB is too good to be true"
+	[ "$kib" -lt 12288 ] || fail "$kib KiB are resident besides the rings"
+	bus_stop
+}
+
 harness_case 'a bus with nothing to do wakes up twice a second at most' an_idle_bus
+harness_case 'a daemon with 64 shards has less than 12 MiB besides the rings' a_small_daemon
 harness_end
