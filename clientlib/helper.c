@@ -7,10 +7,6 @@
 
 #include "shm/wait.h"
 
-enum {
-	HELPER_FANOUT = 2, /* who is woken wakes two others, as in wait_sleep() */
-};
-
 /* How long it can sleep where its own word does not fit beside the bells. */
 #define HELPER_BLIND_NS (50 * NS_PER_MS)
 
@@ -53,8 +49,8 @@ static void sleep_once(struct helper *helper, unsigned int n_bells)
 
 	/* The kernel names one; others may have rung too, and their sleepers count on us. */
 	for (unsigned int i = 0; r >= 0 && i < n_bells; i++)
-		if (load_relaxed(helper->words[i].word) != helper->words[i].expected)
-			wait_futex_wake(helper->words[i].word, HELPER_FANOUT);
+		if (helper->words[i].ring)
+			wait_pass_on(helper->words[i].ring, helper->words[i].expected);
 }
 
 static void *helper_run(void *arg)

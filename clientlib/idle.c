@@ -115,10 +115,12 @@ static void announce(struct leat_subscriber *sub, struct idle_sleep *sleep)
 			continue;
 		if (idle_waits_for_acks(sub)) {
 			word->word = &subscribe_newest(shard)->govern->ack_bell;
+			word->ring = NULL;
 			word->expected = ring_bell(word->word);
 		} else {
 			wait_announce(&sleep->tickets[sleep->n], shard->ring);
 			word->word = &shard->ring->publish->doorbell;
+			word->ring = shard->ring;
 			word->expected = sleep->tickets[sleep->n].bell;
 		}
 		word->reserved = 0;

@@ -10,8 +10,11 @@ enum {
 	SLEEP_WORDS_MAX = 128
 }; /* the kernel's FUTEX_WAITV_MAX */
 
+struct ring;
+
 struct sleep_word {
 	const _Atomic uint32_t *word; /* shared between processes, may be mapped read-only */
+	const struct ring *ring;      /* whose doorbell it is, announced: NULL = another word */
 	uint32_t expected;
 	uint32_t reserved;
 };

@@ -315,11 +315,14 @@ static bool ring_wake_one(struct ring *ring)
 {
 	/* MO(sleep.A) pairs with sleep.R in wait_announce(): one publisher takes all the
 	 * announcements, and sees each sleeper's bell as it was before. */
-	if (xchg_acq_rel(&ring->wait->n_sleepers, 0) == 0)
+	uint32_t n = xchg_acq_rel(&ring->wait->n_sleepers, 0);
+
+	if (n == 0)
 		return false;
-	/* MO(bell.R) pairs with bell.A in wait_announce(): the record before the bell. */
-	fetch_add_acq_rel(&ring->publish->doorbell, 1);
-	/* One is enough: who is woken wakes two others, see wait_sleep(). */
+	/* MO(bell.R) pairs with bell.A in wait_announce(): the record before the bell. It rings
+	 * twice for more than one: who is woken tells whether others count on it. */
+	fetch_add_acq_rel(&ring->publish->doorbell, n > 1 ? 2 : 1);
+	/* One is enough: who is woken wakes two others, see wait_pass_on(). */
 	wait_futex_wake(&ring->publish->doorbell, 1);
 	return true;
 }

@@ -90,6 +90,21 @@ static int wait_many(const struct wait_ticket *tickets, unsigned int n, uint64_t
 	return r < 0 ? -errno : 0;
 }
 
+/*
+ * The waker paid for one of us; who is up wakes two, so all are up after log2(n) steps. When the
+ * bell has rung once, it rang for one sleeper. That was this one if its announcement has been
+ * taken; otherwise it was woken in place of another. Then, and when others have announced
+ * themselves since, it wakes two in vain at worst.
+ */
+void wait_pass_on(const struct ring *ring, uint32_t bell)
+{
+	uint32_t rung = load_relaxed(&ring->publish->doorbell) - bell;
+
+	if (rung == 0 || (rung == 1 && load_relaxed(&ring->wait->n_sleepers) == 0))
+		return;
+	wait_futex_wake(&ring->publish->doorbell, WAIT_FANOUT);
+}
+
 int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeout_ns)
 {
 	int r;
@@ -104,13 +119,8 @@ int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeo
 		return 0;
 	if (r < 0)
 		return r;
-	/* The waker paid for one of us; who is up wakes two, so all are up after log2(n) steps. Of
-	 * several rings that rang at once the kernel names one and has counted us for each. */
-	for (unsigned int i = 0; i < n; i++) {
-		const _Atomic uint32_t *doorbell = &tickets[i].ring->publish->doorbell;
-
-		if (load_relaxed(doorbell) != tickets[i].bell)
-			wait_futex_wake(doorbell, WAIT_FANOUT);
-	}
+	/* Of several rings that rang at once the kernel names one and has counted us for each. */
+	for (unsigned int i = 0; i < n; i++)
+		wait_pass_on(tickets[i].ring, tickets[i].bell);
 	return 0;
 }

@@ -28,11 +28,15 @@ void wait_announce(struct wait_ticket *ticket, struct ring *ring);
 /* False where the kernel has no membarrier: then sleep for a millisecond at most. */
 bool wait_barrier(void);
 /*
- * Sleeps until a doorbell rings; who was woken wakes two others of the same shard, so that the
- * waker pays for one. timeout_ns: relative, UINT64_MAX = none. Returns 0 (woken or the bell had
- * changed), -ETIMEDOUT, -EINTR, -EINVAL for n over WAIT_RINGS_MAX.
+ * Sleeps until a doorbell rings; who was woken wakes two others of the same shard, if there can be
+ * any, so that the waker pays for one. timeout_ns: relative, UINT64_MAX = none. Returns 0 (woken,
+ * or the bell had changed), -ETIMEDOUT, -EINTR, -EINVAL for n over WAIT_RINGS_MAX.
  */
 int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeout_ns);
+
+/* What wait_sleep() does for those who sleep in another way: after a wake-up, for each ring that
+ * was announced, with the bell of its ticket. */
+void wait_pass_on(const struct ring *ring, uint32_t bell);
 
 /* Plain shared futexes, relative timeout; 0, -EAGAIN (value differs), -ETIMEDOUT, -EINTR. */
 int wait_futex(const _Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);

@@ -2,6 +2,9 @@
 /* Sleeping and waking, between processes: each sleeper is a child with a read-only mapping. */
 #include <check.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -104,6 +107,25 @@ static void run_on(int cpu, int policy)
 	bed_must(sched_setscheduler(0, policy, &none) == 0, "sched_setscheduler");
 }
 
+/* From now on an attempt to wake others ends this process. */
+static void wake_nobody(void)
+{
+	struct sock_filter steps[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FUTEX_WAKE, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = ARRAY_LEN(steps), .filter = steps };
+
+	bed_must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no new privileges");
+	bed_must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "a filter");
+}
+
+static bool may_not_wake; /* the next sleepers */
+
 /* A child that sleeps; it does when this returns. cpu: -1 = any, else that one, of idle class. */
 static pid_t sleeper(const int *rings, unsigned int n, uint64_t timeout_ns, int cpu)
 {
@@ -114,6 +136,8 @@ static pid_t sleeper(const int *rings, unsigned int n, uint64_t timeout_ns, int 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (cpu >= 0)
 			run_on(cpu, SCHED_IDLE);
+		if (may_not_wake)
+			wake_nobody();
 		_exit(sleep_on(rings, n, timeout_ns));
 	}
 	ck_assert_int_gt(pid, 0);
@@ -167,6 +191,41 @@ START_TEST(one_commit_wakes_all_who_sleep_by_passing_it_on)
 	for (unsigned int i = 0; i < ARRAY_LEN(pids); i++)
 		ck_assert_int_eq(ends(pids[i], 10), 0);
 	ck_assert_uint_eq(announced(0), 0);
+}
+END_TEST
+
+START_TEST(who_slept_alone_wakes_nobody_and_makes_no_system_call_for_it)
+{
+	pid_t pid;
+
+	may_not_wake = true;
+	pid = sleeper(first, 1, UINT64_MAX, -1);
+	publish(0);
+	ck_assert_int_eq(ends(pid, 10), 0);
+	pid = sleeper(all, 3, UINT64_MAX, -1);
+	publish(1);
+	ck_assert_int_eq(ends(pid, 10), 0);
+	/* Two: the first one woken ends of its attempt, and may_not_wake is shown to work. */
+	pid = sleeper(first, 1, UINT64_MAX, -1);
+	(void)sleeper(first, 1, UINT64_MAX, -1);
+	publish(0);
+	ck_assert_int_eq(ends(pid, 10), -2);
+}
+END_TEST
+
+START_TEST(who_is_woken_in_place_of_another_passes_it_on)
+{
+	pid_t stranger, one;
+
+	/* As if a publisher had counted the second sleeper and rung before the first announced
+	 * itself: the kernel wakes the first. */
+	stranger = sleeper(first, 1, UINT64_MAX, -1);
+	one = sleeper(first, 1, UINT64_MAX, -1);
+	store_relaxed(&beds[0].daemon->wait->n_sleepers, 1);
+	fetch_add_acq_rel(&beds[0].daemon->publish->doorbell, 1);
+	wait_futex_wake(&beds[0].daemon->publish->doorbell, 1);
+	ck_assert_int_eq(ends(stranger, 10), 0);
+	ck_assert_int_eq(ends(one, 10), 0);
 }
 END_TEST
 
@@ -252,7 +311,7 @@ START_TEST(any_number_in_the_wait_page_costs_a_publisher_one_wake_up)
 	store_relaxed(&beds[0].reader->wait->n_sleepers, UINT32_MAX);
 	for (int i = 0; i < 10; i++)
 		publish(0);
-	ck_assert_uint_eq(load_relaxed(&beds[0].reader->publish->doorbell), bell + 1);
+	ck_assert_uint_eq(load_relaxed(&beds[0].reader->publish->doorbell), bell + 2);
 	ck_assert_uint_eq(announced(0), 0);
 }
 END_TEST
@@ -441,6 +500,8 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_commit_wakes_a_subscriber_that_sleeps_through_a_read_only_mapping);
 	tcase_add_test(tcase, one_commit_wakes_all_who_sleep_by_passing_it_on);
+	tcase_add_test(tcase, who_slept_alone_wakes_nobody_and_makes_no_system_call_for_it);
+	tcase_add_test(tcase, who_is_woken_in_place_of_another_passes_it_on);
 	tcase_add_test(tcase, a_commit_to_any_of_several_rings_wakes);
 	tcase_add_test(tcase, who_takes_the_wake_ups_of_two_rings_passes_both_on);
 	tcase_add_test(tcase, the_daemon_can_wake_all_whatever_became_of_the_announcements);

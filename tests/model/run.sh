@@ -25,10 +25,11 @@ the daemon dies anywhere | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DRE
 slots of the dead are used again | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DREUSE
 three publishers, a reader through both rings | close | holds | 25 | -DPUBS=3 -DLEN=4
 fences instead of membarriers | close | holds | 22 | -DPUBS=2 -DLEN=4 -DCOMMIT_WITH_FENCE -DNO_MEMBARRIER
-two subscribers, four records | sleep | holds | 24 | -DSLEEPERS=2 -DRECORDS=4
-three subscribers, two records | sleep | holds | 24 | -DSLEEPERS=3 -DRECORDS=2
+two subscribers, four records | sleep | holds | 25 | -DSLEEPERS=2 -DRECORDS=4
+three subscribers, two records | sleep | holds | 26 | -DSLEEPERS=3 -DRECORDS=2 -DLOADS_AT_ONCE
+two subscribers, the bell looked at last | sleep | holds | 24 | -DRECORDS=3 -DLOADS_SWAPPED
 two subscribers do not wake each other for ever | sleep | holds | 22 | -DRECORDS=2 -DSTORM=12
-publishers and subscribers die, woken in any order | sleep | holds | 24 | -DRECORDS=2 -DDIE -DGUARD -DANY_ORDER
+publishers and subscribers die, woken in any order | sleep | holds | 25 | -DRECORDS=2 -DDIE -DGUARD -DANY_ORDER
 the drain and its kick | sleep | holds | 22 | -DKICK -DRECORDS=8
 the drain and its kick, publishers die | sleep | holds | 22 | -DKICK -DRECORDS=6 -DDIE -DGUARD
 the drain and those who wait for it | sleep | holds | 22 | -DKICK -DNAP -DRECORDS=8
@@ -66,6 +67,8 @@ sleep: membarrier before the announcement | sleep | invalid end | 22 | -DBARRIER
 sleep: doorbell loaded after the last look | sleep | invalid end | 22 | -DBELL_AFTER_RECHECK
 wake: n_sleepers loaded before the commit | sleep | invalid end | 22 | -DSLEEPERS_BEFORE_COMMIT
 wake: doorbell not rung | sleep | invalid end | 22 | -DNO_DOORBELL
+wake: the bell rings alike for one and for more | sleep | invalid end | 22 | -DRINGS_ALIKE
+wake: who was woken in place of another wakes nobody | sleep | invalid end | 22 | -DSTOLEN_ALONE
 wake: the woken wake nobody | sleep | invalid end | 22 | -DNO_CHAIN
 wake: the woken wake others in any case | sleep | n_sleepers<= | 22 | -DRECORDS=2 -DSTORM=12 -DALWAYS_CHAIN
 wake: in any order, and the daemon does not ring | sleep | invalid end | 22 | -DANY_ORDER

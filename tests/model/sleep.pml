@@ -14,6 +14,9 @@
  * order, and read in the order of positions. futex_wake() wakes who has slept longest, as Linux
  * does among tasks that are not real-time; with ANY_ORDER it wakes anybody.
  *
+ * Who was woken looks at the bell and at n_sleepers; LOADS_SWAPPED in the other order, LOADS_AT_ONCE
+ * in one step, where the search is large enough without.
+ *
  * With STORM n_sleepers never becomes larger than that: subscribers do not wake each other for
  * ever over nothing.
  *
@@ -24,8 +27,8 @@
  * With NAP as well as KICK publishers wait for acknowledgements and so kick in any case, and the drain
  * does not announce that it sleeps, but lets kicks get through again (ring_drain_rearm).
  *
- * RECORDS, SLEEPERS, STORM, ANY_ORDER, KICK, NAP, DIE and GUARD choose what is searched. Every other
- * name in an #ifdef puts one mistake in: the negative controls of run.sh.
+ * RECORDS, SLEEPERS, STORM, ANY_ORDER, KICK, NAP, DIE, GUARD and LOADS_* choose what is searched. Every
+ * other name in an #ifdef puts one mistake in: the negative controls of run.sh.
  */
 #ifndef RECORDS
 #define RECORDS 4 /* in all, of two publishers */
@@ -35,11 +38,12 @@
 #endif
 
 #define NOTHING 255
+#define MANY 2 /* or more */
 
 bool committed[RECORDS];      /* ring memory: the word at this position is committed */
 byte buffered[2] = NOTHING;   /* store buffers: the position whose word waits in it */
-byte doorbell;                /* publish page */
-byte n_sleepers;              /* wait page */
+byte rung[SLEEPERS] = MANY;   /* publish page: doorbell, less what each has loaded of it */
+byte n_sleepers;              /* wait page: none, one or MANY */
 bool attention;               /* govern page: GOVERN_DRAIN_ASLEEP */
 bool drain_kicked;            /* publish page */
 bool eventfd;                 /* it can be read */
@@ -72,6 +76,20 @@ inline membarrier()
 #else
 	skip
 #endif
+}
+
+/* Adds to publish->doorbell, a locked instruction. */
+inline ring_bell(n)
+{
+	atomic {
+		k = 0;
+		do
+		:: k < SLEEPERS ->
+			rung[k] = (rung[k] + n > MANY -> MANY : rung[k] + n);
+			k++
+		:: k == SLEEPERS -> k = 0; break
+		od
+	}
 }
 
 /* FUTEX_WAKE on the doorbell: up to n of those who sleep. */
@@ -148,7 +166,7 @@ active [2] proctype publisher()
 		if
 		:: atomic { /* ring_wake_one: exchange of wait->n_sleepers */
 			flush(me);
-			seen = n_sleepers;
+			seen = (n_sleepers < MANY -> n_sleepers : MANY);
 			n_sleepers = 0
 		   }
 		MAY_DIE
@@ -159,7 +177,11 @@ active [2] proctype publisher()
 		fi;
 #ifndef NO_DOORBELL
 		if
-		:: doorbell++ /* add to publish->doorbell, a locked instruction */
+#ifdef RINGS_ALIKE
+		:: atomic { ring_bell(1); seen = 0 }
+#else
+		:: atomic { ring_bell(seen); seen = 0 } /* once for one sleeper, twice for more */
+#endif
 		MAY_DIE
 		fi;
 #endif
@@ -182,12 +204,12 @@ end:	do
 #ifndef KICK
 active [SLEEPERS] proctype subscriber()
 {
-	byte me = _pid - 3, pos, bell, p, k, who;
+	byte me = _pid - 3, pos, p, k, who;
 
 	do
 	:: AVAILABLE(pos) -> pos++ /* ring_read */
 	:: atomic { !AVAILABLE(pos) -> /* wait_announce: load publish->doorbell */
-		bell = doorbell
+		rung[me] = 0
 	   }
 #ifdef BARRIER_BEFORE_ANNOUNCE
 		membarrier();
@@ -197,7 +219,7 @@ active [SLEEPERS] proctype subscriber()
 			n_sleepers++;
 			assert(n_sleepers <= STORM)
 #else
-			n_sleepers = 1 /* all that matters is that it is not 0 */
+			n_sleepers = (n_sleepers < MANY -> n_sleepers + 1 : MANY)
 #endif
 		}
 #ifndef BARRIER_BEFORE_ANNOUNCE
@@ -205,24 +227,19 @@ active [SLEEPERS] proctype subscriber()
 #endif
 #ifndef NO_RECHECK
 		if
-		:: atomic { AVAILABLE(pos) -> /* look at the ring again */
-			bell = 0;
-			goto next
-		   }
+		:: AVAILABLE(pos) -> goto next /* look at the ring again */
 		:: !AVAILABLE(pos)
 		fi;
 #endif
 #ifdef BELL_AFTER_RECHECK
-		bell = doorbell;
+		rung[me] = 0;
 #endif
 		atomic { /* wait_sleep: compares and sleeps */
 			if
-			:: doorbell == bell ->
+			:: rung[me] == 0 ->
 				asleep[me] = true;
 				queue!me
-			:: else ->
-				bell = 0;
-				goto next
+			:: else -> goto next
 			fi
 		}
 		if
@@ -230,35 +247,42 @@ active [SLEEPERS] proctype subscriber()
 		:: atomic { QUIET && asleep[me] && !AVAILABLE(pos) -> /* nothing will come */
 			asleep[me] = false;
 			queue??eval(me);
-			bell = 0;
 			break
 		   }
 		fi;
 #ifdef DIE
 		if
-		:: atomic { bell = 0; break }
+		:: break
 		:: skip
 		fi;
 #endif
 		/*
 		 * Whoever was woken wakes two others, but only if the bell has rung since it
-		 * announced itself: everybody before it in the queue has been woken already.
+		 * announced itself: everybody before it in the queue has been woken already. And
+		 * not if it has rung once, for one sleeper, and that was this one: its own
+		 * announcement has been taken. It may have been woken in place of another.
 		 */
-#ifndef NO_CHAIN
-		if
-#ifdef ALWAYS_CHAIN
-		:: true ->
+#if defined(ALWAYS_CHAIN)
+		futex_wake(2);
+#elif !defined(NO_CHAIN)
+#if defined(LOADS_SWAPPED)
+		k = (n_sleepers != 0 -> 1 : 0);
+		p = rung[me];
+#elif defined(LOADS_AT_ONCE)
+		atomic { p = rung[me]; k = (n_sleepers != 0 -> 1 : 0) }
+#elif defined(STOLEN_ALONE)
+		p = rung[me];
 #else
-		:: doorbell != bell ->
+		p = rung[me]; /* load publish->doorbell */
+		k = (n_sleepers != 0 -> 1 : 0); /* load wait->n_sleepers */
 #endif
+		if
+		:: atomic { p == 0 || (p == 1 && k == 0) -> p = 0; k = 0 }
+		:: atomic { p > 1 || (p == 1 && k == 1) -> p = 0; k = 0 }
 			futex_wake(2)
-#ifndef ALWAYS_CHAIN
-		:: doorbell == bell
-#endif
 		fi;
 #endif
-		bell = 0;
-next:		skip
+next:		rung[me] = MANY /* it does not matter any more */
 	:: pos == RECORDS -> break
 	od
 }
@@ -273,7 +297,7 @@ end:	do
 	:: AVAILABLE(pos) ->
 		pos++;
 		n_sleepers = 0;
-		doorbell++;
+		ring_bell(1);
 		futex_wake(SLEEPERS)
 	od
 }
