@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two threads take turns at the loop, under the lock of that name. Handing a small write or an
- * fdatasync to another thread and being told of its end takes longer than many a disk takes for
- * it; so whoever has the loop leaves it for that time and does it itself. The other one sleeps in
- * the same epoll, and has the loop for whatever comes meanwhile. epoll wakes who fell asleep last,
- * and only one for each event (EPOLLET), so the second one is woken only if it is needed.
+ * Two threads take turns at the loop. Handing a small write or an fdatasync to another thread and
+ * being told of its end takes longer than many a disk takes for it; so whoever has the loop leaves
+ * it for that time and does it itself. The other one sleeps in the same epoll, and has the loop for
+ * whatever comes meanwhile. epoll wakes who fell asleep last, and only one for each event
+ * (EPOLLET), so the second one is woken only if it is needed; and if it finds that somebody has the
+ * loop, it asks for another pass and goes back to sleep.
  */
 #include "daemon/drain.h"
 
@@ -26,20 +27,23 @@ enum {
 	DRAIN_IDLE_MS = 1000,   /* clock, checkpoints and the watchdog */
 	DRAIN_EVENTS = 64,
 	DRAIN_THREADS = 2,
-	DRAIN_MOVED_MAX = 3, /* passes one after the other */
+	DRAIN_BURST_LEN = 256 << 10, /* drained in one pass: there is enough to do here */
 };
 
 struct drain {
 	pthread_t threads[DRAIN_THREADS];
 	unsigned int n_threads;
-	pthread_mutex_t loop;
-	/* loop */
-	unsigned int n_waiting; /* threads in epoll_wait() */
-	unsigned int n_moved;   /* passes without an end that found something */
-	bool asleep;            /* publishers were told to kick */
-	uint64_t timer_ns;      /* the timer fires then; 0 = not set */
-	uint64_t moved_ns;      /* when something moved last */
-	uint64_t clock_ns;      /* when the clock was looked at last */
+	pthread_mutex_t door;
+	/* door */
+	bool busy;    /* somebody has the loop */
+	bool again;   /* somebody else has been woken since, and wants one more pass */
+	bool running; /* somebody has left it to do an operation on the disk */
+
+	/* who has the loop */
+	bool asleep;       /* publishers were told to kick */
+	uint64_t timer_ns; /* the timer fires then; 0 = not set */
+	uint64_t moved_ns; /* when something moved last */
+	uint64_t clock_ns; /* when the clock was looked at last */
 
 	pthread_mutex_t lock;        /* the list's writers, clock */
 	struct cds_list_head shards; /* RCU */
@@ -117,11 +121,11 @@ void drain_notify(struct drain *drain)
 	(void)!write(drain->options.notify_fd, &one, sizeof(one));
 }
 
-/* Every shard once; true when something moved. *ret_restless: something may become due soon. */
-static bool drain_pass(struct drain *drain, bool *ret_restless)
+/* Every shard once; true when something moved. */
+static bool drain_pass(struct drain *drain, struct shard_round *ret_round)
 {
-	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
-	bool moved = io_reap(drain->io) > 0, restless = false;
+	struct shard_round round = { .now_ns = clock_now_ns(CLOCK_MONOTONIC) };
+	bool moved = io_reap(drain->io) > 0;
 	struct shard *shard;
 
 	urcu_memb_read_lock();
@@ -131,18 +135,78 @@ static bool drain_pass(struct drain *drain, bool *ret_restless)
 
 		drain_says_sees(drain);
 		before = shard->life;
-		moved |= shard_drain_pass(shard, now_ns, &restless);
+		moved |= shard_drain_pass(shard, &round);
 		if (before != SHARD_STOPPED && shard->life == SHARD_STOPPED)
 			drain_notify(drain);
 	}
 	drain_says_left(drain);
 	urcu_memb_read_unlock();
-	store_relaxed(&drain->last_pass_ns, now_ns);
-	*ret_restless = restless;
+	store_relaxed(&drain->last_pass_ns, round.now_ns);
+	*ret_round = round;
 	return moved;
 }
 
-/* ---- waiting ---- */
+/* ---- taking turns ---- */
+
+/* Takes the loop; where somebody else has it, that one will look once more. */
+static bool drain_enter(struct drain *drain)
+{
+	bool entered;
+
+	pthread_mutex_lock(&drain->door);
+	entered = !drain->busy;
+	if (entered)
+		drain->busy = true;
+	else
+		drain->again = true;
+	pthread_mutex_unlock(&drain->door);
+	return entered;
+}
+
+/* Was somebody else woken since the last time? Then one more pass is due. */
+static bool drain_wanted(struct drain *drain)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&drain->door);
+	wanted = drain->again;
+	drain->again = false;
+	pthread_mutex_unlock(&drain->door);
+	return wanted;
+}
+
+/* Lets go of the loop in order to rest. False: not yet, look once more. */
+static bool drain_leave(struct drain *drain)
+{
+	bool left;
+
+	pthread_mutex_lock(&drain->door);
+	left = !drain->again;
+	drain->again = false;
+	drain->busy = !left;
+	pthread_mutex_unlock(&drain->door);
+	return left;
+}
+
+/* Lets go of the loop in order to do an operation on the disk, if nobody else does one. */
+static struct io_op *drain_leave_to_work(struct drain *drain)
+{
+	struct io_op *op = NULL;
+	bool again = false;
+
+	pthread_mutex_lock(&drain->door);
+	if (!drain->running)
+		op = io_take(drain->io);
+	if (op) {
+		again = drain->again;
+		drain->again = drain->busy = false;
+		drain->running = true;
+	}
+	pthread_mutex_unlock(&drain->door);
+	if (again)
+		drain_kick(drain);
+	return op;
+}
 
 /* The timer fires at `at_ns` at the latest: earlier does no harm, and costs no system call. */
 static void drain_set_timer(struct drain *drain, uint64_t now_ns, uint64_t at_ns)
@@ -161,41 +225,17 @@ static void drain_set_timer(struct drain *drain, uint64_t now_ns, uint64_t at_ns
  * description of their shard's eventfd: they can take away O_NONBLOCK and read it first. So the
  * call itself says that it must not wait.
  */
-static void drain_wait(struct drain *drain, int timeout_ms)
+static void drain_rest(struct drain *drain)
 {
-	uint64_t ignored, now_ns = clock_now_ns(CLOCK_MONOTONIC);
-	struct iovec iov = { .iov_base = &ignored, .iov_len = sizeof(ignored) };
 	struct epoll_event events[DRAIN_EVENTS];
-	int n;
+	uint64_t ignored;
+	struct iovec iov = { .iov_base = &ignored, .iov_len = sizeof(ignored) };
+	int n = epoll_wait(drain->epoll_fd, events, DRAIN_EVENTS, -1);
 
-	drain_set_timer(drain, now_ns, now_ns + (uint64_t)timeout_ms * NS_PER_MS);
-	drain->n_waiting++;
-	pthread_mutex_unlock(&drain->loop);
-	n = epoll_wait(drain->epoll_fd, events, DRAIN_EVENTS, -1);
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.fd != io_fd(drain->io))
 			(void)!preadv2(events[i].data.fd, &iov, 1, -1, RWF_NOWAIT);
 	}
-	pthread_mutex_lock(&drain->loop);
-	drain->n_waiting--;
-}
-
-/* Does what the shards want of the disk on this thread, if another one can have the loop. */
-static bool drain_work_here(struct drain *drain)
-{
-	struct io_op *op = drain->n_waiting > 0 ? io_take(drain->io) : NULL;
-	uint64_t now_ns;
-
-	if (!op) {
-		io_release(drain->io);
-		return false;
-	}
-	now_ns = clock_now_ns(CLOCK_MONOTONIC);
-	drain_set_timer(drain, now_ns, now_ns + DRAIN_NAP_MS * NS_PER_MS);
-	pthread_mutex_unlock(&drain->loop);
-	io_run(drain->io, op);
-	pthread_mutex_lock(&drain->loop);
-	return true;
 }
 
 static void drain_announce_sleep(struct drain *drain, bool asleep)
@@ -220,23 +260,23 @@ static void drain_announce_sleep(struct drain *drain, bool asleep)
 }
 
 /* Nothing has come for a while: every publisher is told to kick, then once more a look. */
-static void drain_sleep(struct drain *drain)
+static bool drain_sleep(struct drain *drain, struct shard_round *ret_round, uint64_t *ret_ns)
 {
-	bool restless, barrier;
+	bool barrier;
 
 	drain_announce_sleep(drain, true);
 	drain->asleep = true;
 	/* MO(kick.R) pairs with kick.A in ring_commit(): the announcements before the last look,
 	 * with a barrier on every publisher's processor between. */
 	barrier = membarrier_sync();
-	if (!drain_pass(drain, &restless) && !restless && !drain_work_here(drain))
-		drain_wait(drain, barrier ? DRAIN_IDLE_MS : DRAIN_NAP_MS);
+	*ret_ns = (barrier ? DRAIN_IDLE_MS : DRAIN_NAP_MS) * NS_PER_MS;
+	return !drain_pass(drain, ret_round) && !ret_round->restless;
 }
 
-static void drain_turn(struct drain *drain)
+/* One pass; true when there is nothing more to do here until *ret_ns has passed. */
+static bool drain_turn(struct drain *drain, struct shard_round *ret_round, uint64_t *ret_ns)
 {
 	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
-	bool restless;
 
 	if (drain->asleep) {
 		drain_announce_sleep(drain, false);
@@ -246,22 +286,42 @@ static void drain_turn(struct drain *drain)
 		drain_update_clock(drain);
 		drain->clock_ns = now_ns;
 	}
-	if (drain_pass(drain, &restless)) {
+	*ret_ns = DRAIN_NAP_MS * NS_PER_MS;
+	if (drain_pass(drain, ret_round)) {
 		drain->moved_ns = now_ns;
-		/* While there is enough to do here the disk's work is for others. */
-		if (++drain->n_moved >= DRAIN_MOVED_MAX)
-			io_release(drain->io);
-		return;
+		return false;
 	}
-	drain->n_moved = 0;
-	if (drain_work_here(drain))
-		return;
 	if (now_ns - drain->moved_ns < DRAIN_LINGER_MS * NS_PER_MS)
-		drain_wait(drain, DRAIN_NAP_MS);
-	else if (restless)
-		drain_wait(drain, DRAIN_STUCK_NAP_MS);
-	else
-		drain_sleep(drain);
+		return true;
+	*ret_ns = DRAIN_STUCK_NAP_MS * NS_PER_MS;
+	return ret_round->restless || drain_sleep(drain, ret_round, ret_ns);
+}
+
+/* With the loop, until it is left: to rest, or to do the operation that is returned. */
+static struct io_op *drain_lead(struct drain *drain)
+{
+	while (load_relaxed(&drain->quit) == 0) {
+		struct shard_round round;
+		uint64_t now_ns, ns;
+		bool rests = drain_turn(drain, &round, &ns);
+		bool holds = io_holds(drain->io);
+		struct io_op *op;
+
+		if ((!rests && !holds) || drain_wanted(drain))
+			continue;
+		now_ns = clock_now_ns(CLOCK_MONOTONIC);
+		drain_set_timer(drain, now_ns, now_ns + (holds ? DRAIN_NAP_MS * NS_PER_MS : ns));
+		/* While there is enough to do here the disk's work is for others. */
+		op = round.walked < DRAIN_BURST_LEN ? drain_leave_to_work(drain) : NULL;
+		if (op)
+			return op;
+		io_release(drain->io);
+		if (rests && drain_leave(drain))
+			return NULL;
+	}
+	while (!drain_leave(drain))
+		;
+	return NULL;
 }
 
 static void *drain_main(void *arg)
@@ -271,10 +331,18 @@ static void *drain_main(void *arg)
 	urcu_memb_register_thread();
 	if (drain->options.bind)
 		drain->options.bind(drain->options.node);
-	pthread_mutex_lock(&drain->loop);
-	while (load_relaxed(&drain->quit) == 0)
-		drain_turn(drain);
-	pthread_mutex_unlock(&drain->loop);
+	while (load_relaxed(&drain->quit) == 0) {
+		struct io_op *op = drain_enter(drain) ? drain_lead(drain) : NULL;
+
+		if (!op) {
+			drain_rest(drain);
+			continue;
+		}
+		io_run(drain->io, op);
+		pthread_mutex_lock(&drain->door);
+		drain->running = false;
+		pthread_mutex_unlock(&drain->door);
+	}
 	/* One kick wakes one thread. */
 	drain_kick(drain);
 	urcu_memb_unregister_thread();
@@ -326,7 +394,7 @@ static struct drain *drain_free(struct drain *drain)
 	close_fd(drain->epoll_fd);
 	close_fd(drain->command_fd);
 	close_fd(drain->timer_fd);
-	pthread_mutex_destroy(&drain->loop);
+	pthread_mutex_destroy(&drain->door);
 	pthread_mutex_destroy(&drain->lock);
 	free(drain);
 	return NULL;
@@ -341,7 +409,7 @@ int drain_start(const struct drain_options *options, struct drain **ret_drain)
 		return -ENOMEM;
 	drain->options = *options;
 	drain->epoll_fd = drain->command_fd = drain->timer_fd = -1;
-	pthread_mutex_init(&drain->loop, NULL);
+	pthread_mutex_init(&drain->door, NULL);
 	pthread_mutex_init(&drain->lock, NULL);
 	CDS_INIT_LIST_HEAD(&drain->shards);
 	clock_source_init(&drain->clock);

@@ -452,13 +452,16 @@ static bool shard_is_restless(const struct shard *shard)
 		store_durable(shard->store) < store_next(shard->store));
 }
 
-bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless)
+bool shard_drain_pass(struct shard *shard, struct shard_round *round)
 {
+	uint64_t now_ns = round->now_ns, before;
 	bool moved = false;
 
 	pthread_mutex_lock(&shard->lock);
 	if (shard->life == SHARD_RUNNING || shard->life == SHARD_STOPPING) {
+		before = shard->pos;
 		moved = shard_walk(shard, now_ns);
+		round->walked += shard->pos - before;
 		moved |= shard_disk_pass(shard, now_ns);
 		moved |= shard_disk_reclaim(shard, now_ns);
 		moved |= shard_succeed_pass(shard, now_ns);
@@ -466,10 +469,10 @@ bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless)
 		shard_guard_sleepers(shard, now_ns);
 		moved |= shard_stop_pass(shard, now_ns);
 		/* What is under way ends with a pass anyway; until then a kick would be in vain. */
-		if (!shard->store || !store_is_working(shard->store))
-			moved |= ring_drain_rearm(shard->cur.ring);
+		if (!moved && (!shard->store || !store_is_working(shard->store)))
+			moved = ring_drain_rearm(shard->cur.ring);
 	}
-	*restless |= shard_is_restless(shard);
+	round->restless |= shard_is_restless(shard);
 	pthread_mutex_unlock(&shard->lock);
 	return moved;
 }

@@ -138,9 +138,15 @@ struct layout_counters *shard_counters(const struct shard *shard);
 
 /* ---- shard_drain.c: one pass ---- */
 
-/* Drain thread; true when something was done. now_ns: CLOCK_MONOTONIC. *restless is set when
- * something may become due without anybody kicking: nap shortly. */
-bool shard_drain_pass(struct shard *shard, uint64_t now_ns, bool *restless);
+/* One pass over all shards of a drain. */
+struct shard_round {
+	uint64_t now_ns; /* CLOCK_MONOTONIC */
+	uint64_t walked; /* bytes */
+	bool restless;   /* something may become due without anybody kicking: nap shortly */
+};
+
+/* Drain thread; true when something was done. */
+bool shard_drain_pass(struct shard *shard, struct shard_round *round);
 /* The finished, valid unit (record, whole batch, ...) at pos below tail, whose word was loaded
  * once by the caller: its span, else 0. */
 uint64_t shard_drain_unit(const struct ring *ring, uint64_t pos, uint64_t word, uint64_t tail,

@@ -409,6 +409,11 @@ struct io_op *io_take(struct io *io)
 	return take_ptr(io->held);
 }
 
+bool io_holds(const struct io *io)
+{
+	return io->held != NULL;
+}
+
 void io_run(struct io *io, struct io_op *op)
 {
 	op->result = run_blocking(op);

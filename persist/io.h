@@ -65,6 +65,8 @@ void io_submit(struct io *io, struct io_op *op);
 /* With IO_F_HOLD: an operation that waits to be done by the caller's thread, or NULL. It has to be
  * given to io_run(). */
 struct io_op *io_take(struct io *io);
+/* Whether there is one. */
+bool io_holds(const struct io *io);
 /* Any thread, also beside the owner: does it here and now. io_reap() tells; the fd does not. */
 void io_run(struct io *io, struct io_op *op);
 /* With IO_F_HOLD: what waits is done by others, as without it. */
