@@ -50,7 +50,7 @@ struct store_options {
 	uint64_t dirty_max;
 	uint64_t cache_len;  /* of a burst, left in the page cache once durable; 0: 64 MiB */
 	uint64_t burst_rate; /* bytes a second that make a burst; 0: 256 MiB */
-	/* Zeros written ahead of short writes that are synced one by one, at most 256 KiB. 0: so
+	/* Zeros written ahead of short writes that are synced one by one, at most 512 KiB. 0: so
 	 * much, where the file system writes in place; STORE_NO_ZEROS: none. */
 	uint64_t zero_len;
 	/* On the owner's thread inside io_reap(): written, durable, reserved, error or room have

@@ -12,7 +12,7 @@ enum {
 	STORE_WRITES_MAX = 32,      /* in flight */
 	STORE_FILES_MAX = 8,        /* segments not closed yet, the current one among them */
 	STORE_SHORT_LEN = 64 << 10, /* of a write, and of what a sync is for */
-	STORE_ZERO_MAX = 256 << 10,
+	STORE_ZERO_MAX = 512 << 10,
 	STORE_ZERO_ALIGN = 4096,
 };
 
