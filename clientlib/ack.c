@@ -26,7 +26,7 @@ struct ack_wait {
 	uint64_t asked_pos; /* a sync was asked for when `written` stood here */
 	uint64_t asked_ns;
 	uint64_t began_ns;
-	uint32_t bits;  /* of the ack bell */
+	uint32_t bits;  /* of the durable bell */
 	bool sync_soon; /* the policy alone would not sync in time */
 };
 
@@ -78,6 +78,13 @@ static int look_around(struct ack_wait *wait)
 	return 0;
 }
 
+static const _Atomic uint32_t *bell_of(const struct ack_wait *wait)
+{
+	const struct layout_govern *govern = wait->shard->ring->govern;
+
+	return wait->level == LEAT_ACK_DURABLE ? &govern->durable_bell : &govern->written_bell;
+}
+
 static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 {
 	uint64_t slice_ns = ACK_SLICE_MIN_NS, left;
@@ -87,7 +94,8 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 	int r;
 
 	for (;;) {
-		uint32_t bell = ring_bell(&shard->ring->govern->ack_bell);
+		const _Atomic uint32_t *bell = bell_of(wait);
+		uint32_t rung = ring_bell(bell);
 
 		if (is_reached(wait))
 			return 0;
@@ -109,8 +117,7 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 		ask_sync(wait);
 		if (ring_state(shard->ring, NULL) == GOVERN_SUCCEEDED)
 			left = min_u64(left, ACK_MOVING_NS);
-		if (wait_futex_bits(&shard->ring->govern->ack_bell, bell, wait->bits,
-				    min_u64(left, slice_ns)) != -ETIMEDOUT)
+		if (wait_futex_bits(bell, rung, wait->bits, min_u64(left, slice_ns)) != -ETIMEDOUT)
 			continue;
 		slice_ns = min_u64(2 * slice_ns, ACK_SLICE_MAX_NS);
 		r = follow_check(publisher, shard, clock_ns(shard->ring->govern));
@@ -122,11 +129,13 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 
 static uint32_t bits_of(const struct publish_shard *shard, uint64_t pos, enum leat_ack level)
 {
-	/* A position of somebody else, or one gone from the ring: any bit of its own will do. */
-	uint64_t word = level == LEAT_ACK_DURABLE ? ring_word_at(shard->ring, pos) : 0;
+	uint64_t word;
 
-	return level == LEAT_ACK_DURABLE ? ring_ack_bit(pos, record_span(record_word_len(word)))
-					 : RING_ACK_WRITTEN;
+	if (level != LEAT_ACK_DURABLE)
+		return UINT32_MAX;
+	/* Of somebody else's position, or one gone from the ring, either of its bits will do. */
+	word = ring_word_at(shard->ring, pos);
+	return ring_ack_bit(pos, record_span(record_word_len(word)));
 }
 
 /* Waits for one shard; the sentence is in the detail. */

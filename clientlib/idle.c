@@ -114,7 +114,11 @@ static void announce(struct leat_subscriber *sub, struct idle_sleep *sleep)
 		if (shard->ended || shard->paused)
 			continue;
 		if (idle_waits_for_acks(sub)) {
-			word->word = &subscribe_newest(shard)->govern->ack_bell;
+			const struct layout_govern *govern = subscribe_newest(shard)->govern;
+
+			word->word = sub->options.isolation == LEAT_ISOLATION_DURABLE
+					     ? &govern->durable_bell
+					     : &govern->written_bell;
 			word->ring = NULL;
 			word->expected = ring_bell(word->word);
 		} else {

@@ -156,10 +156,11 @@ struct layout_govern {
 	_Atomic uint32_t attention; /* GOVERN_DRAIN_ASLEEP, GOVERN_CLOSED */
 	uint32_t reserved3[31];
 	/* line 4 */
-	_Atomic uint64_t written;  /* records below it are in the page cache */
-	_Atomic uint64_t durable;  /* records below it are on stable storage */
-	_Atomic uint32_t ack_bell; /* futex: bumped with written, durable and state */
-	uint32_t reserved4[27];
+	_Atomic uint64_t written;      /* records below it are in the page cache */
+	_Atomic uint64_t durable;      /* records below it are on stable storage */
+	_Atomic uint32_t durable_bell; /* futex: bumped with durable and state */
+	_Atomic uint32_t written_bell; /* futex: bumped with written and state */
+	uint32_t reserved4[26];
 	/* line 5 */
 	_Atomic uint64_t close_pos; /* succeeded: this ring is good below it, the next from it on */
 	_Atomic uint32_t state;     /* enum govern_state */
@@ -271,8 +272,11 @@ _Static_assert(offsetof(struct layout_govern, attention) == 384, "layout_govern.
 _Static_assert(offsetof(struct layout_govern, reserved3) == 388, "layout_govern.reserved3 388 124");
 _Static_assert(offsetof(struct layout_govern, written) == 512, "layout_govern.written 512 8");
 _Static_assert(offsetof(struct layout_govern, durable) == 520, "layout_govern.durable 520 8");
-_Static_assert(offsetof(struct layout_govern, ack_bell) == 528, "layout_govern.ack_bell 528 4");
-_Static_assert(offsetof(struct layout_govern, reserved4) == 532, "layout_govern.reserved4 532 108");
+_Static_assert(offsetof(struct layout_govern, durable_bell) == 528,
+	       "layout_govern.durable_bell 528 4");
+_Static_assert(offsetof(struct layout_govern, written_bell) == 532,
+	       "layout_govern.written_bell 532 4");
+_Static_assert(offsetof(struct layout_govern, reserved4) == 536, "layout_govern.reserved4 536 104");
 _Static_assert(offsetof(struct layout_govern, close_pos) == 640, "layout_govern.close_pos 640 8");
 _Static_assert(offsetof(struct layout_govern, state) == 648, "layout_govern.state 648 4");
 _Static_assert(offsetof(struct layout_govern, error) == 652, "layout_govern.error 652 4");

@@ -615,10 +615,10 @@ void ring_reclaim(struct ring *ring, uint64_t upto)
 }
 
 enum {
-	RING_ACK_FINE_SHIFT = 10, /* bits 0 to 14, for records shorter than RING_ACK_FINE_MAX */
-	RING_ACK_FINE_N = 15,
+	RING_ACK_FINE_SHIFT = 10, /* bits 0 to 15, for records shorter than RING_ACK_FINE_MAX */
+	RING_ACK_FINE_N = 16,
 	RING_ACK_FINE_MAX = 512,
-	RING_ACK_COARSE_SHIFT = 15, /* bits 15 to 30 */
+	RING_ACK_COARSE_SHIFT = 15, /* bits 16 to 31 */
 	RING_ACK_COARSE_N = 16,
 };
 
@@ -649,19 +649,23 @@ uint32_t ring_ack_bits(uint64_t from, uint64_t to)
 void ring_progress(struct ring *ring, uint64_t written, uint64_t durable)
 {
 	struct layout_govern *govern = ring->govern;
-	uint32_t bits = written ? RING_ACK_WRITTEN : 0;
+	uint32_t bits = durable ? ring_ack_bits(load_relaxed(&govern->durable), durable) : 0;
 
-	if (durable)
-		bits |= ring_ack_bits(load_relaxed(&govern->durable), durable);
 	/* MO(progress.R) pairs with progress.A in ring_written(): what the disk has answered
 	 * before the position that says so. */
 	if (written)
 		store_release(&govern->written, written);
 	if (durable)
 		store_release(&govern->durable, durable);
-	/* MO(bell.R) the positions before the bell that waiters for them sleep on. */
-	fetch_add_acq_rel(&govern->ack_bell, 1);
-	wait_futex_wake_bits(&govern->ack_bell, bits);
+	/* MO(bell.R) the positions before the bells that waiters for them sleep on. */
+	if (durable) {
+		fetch_add_acq_rel(&govern->durable_bell, 1);
+		wait_futex_wake_bits(&govern->durable_bell, bits);
+	}
+	if (written) {
+		fetch_add_acq_rel(&govern->written_bell, 1);
+		wait_futex_wake(&govern->written_bell, INT_MAX);
+	}
 }
 
 void ring_drain_sleeps(struct ring *ring)
@@ -707,9 +711,11 @@ static void ring_wake_all(struct ring *ring)
 {
 	/* MO(bell.R) the state before the bells. */
 	fetch_add_acq_rel(&ring->govern->limit_bell, 1);
-	fetch_add_acq_rel(&ring->govern->ack_bell, 1);
+	fetch_add_acq_rel(&ring->govern->durable_bell, 1);
+	fetch_add_acq_rel(&ring->govern->written_bell, 1);
 	wait_futex_wake(&ring->govern->limit_bell, INT_MAX);
-	wait_futex_wake(&ring->govern->ack_bell, INT_MAX);
+	wait_futex_wake(&ring->govern->durable_bell, INT_MAX);
+	wait_futex_wake(&ring->govern->written_bell, INT_MAX);
 	ring_wake_subscribers(ring);
 }
 

@@ -71,16 +71,14 @@ uint64_t ring_limit(const struct ring *ring);
 uint64_t ring_written(const struct ring *ring);
 uint64_t ring_durable(const struct ring *ring);
 
-/* A bell's value (limit_bell, ack_bell), to be read before what it tells of, then slept on. */
+/* A bell's value (limit_bell, ...), to be read before what it tells of, then slept on. */
 uint32_t ring_bell(const _Atomic uint32_t *bell);
 
 /*
- * Who waits for an acknowledgement sleeps on the ack bell with one bit, so that news of others do
- * not wake it: RING_ACK_WRITTEN for `written`, or for `durable` what this gives for its position.
- * Positions that lie near to each other, 1 KiB among short records and 32 KiB among others, share
- * a bit, and so do some far away: it may be woken for nothing, but never left asleep.
+ * Who waits for a position to be durable sleeps on that bell with this bit, so that news of others
+ * do not wake it. Positions that lie near to each other, 1 KiB among short records and 32 KiB among
+ * others, share a bit, and so do some far away: it may be woken for nothing, but never left asleep.
  */
-#define RING_ACK_WRITTEN (UINT32_C(1) << 31)
 uint32_t ring_ack_bit(uint64_t pos, uint64_t span);
 /* The bits that it can give for positions of [from, to). */
 uint32_t ring_ack_bits(uint64_t from, uint64_t to);

@@ -47,7 +47,7 @@ int wait_futex_bits(const _Atomic uint32_t *word, uint32_t expected, uint32_t bi
 void wait_futex_wake_bits(const _Atomic uint32_t *word, uint32_t bits);
 
 /*
- * Sleeps until one of the govern page's bells (limit_bell, ack_bell) changes from `expected`. A
+ * Sleeps until one of the govern page's bells (limit_bell, ...) changes from `expected`. A
  * thin name for wait_futex() that says what for.
  */
 static inline int wait_bell(const _Atomic uint32_t *bell, uint32_t expected, uint64_t timeout_ns)

@@ -220,14 +220,16 @@ static void wait_for(uint64_t (*progress)(const struct ring *ring))
 {
 	uint64_t end = ring_tail(pub_ring);
 
+	const _Atomic uint32_t *bell = progress == ring_written ? &pub_ring->govern->written_bell
+								: &pub_ring->govern->durable_bell;
+
 	for (;;) {
-		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
+		uint32_t rung = ring_bell(bell);
 
 		if (progress(pub_ring) >= end)
 			return;
 		ring_kick_drain(&publisher, true);
-		ck_assert_int_ne(wait_bell(&pub_ring->govern->ack_bell, bell, 5 * NS_PER_S),
-				 -ETIMEDOUT);
+		ck_assert_int_ne(wait_bell(bell, rung, 5 * NS_PER_S), -ETIMEDOUT);
 	}
 }
 
@@ -375,13 +377,13 @@ START_TEST(a_stopped_publisher_is_left_behind_in_the_old_ring)
 		ring_publisher_init(&publisher, pub_ring, (uint16_t)slot, shard_kick_fd(shard)), 0);
 	publish(10, 1);
 	while ((r = publish_at(10, 2, &pos)) == 0) {
-		uint32_t bell = ring_bell(&pub_ring->govern->ack_bell);
+		uint32_t bell = ring_bell(&pub_ring->govern->durable_bell);
 
-		(void)wait_bell(&pub_ring->govern->ack_bell, bell, 50 * NS_PER_MS);
+		(void)wait_bell(&pub_ring->govern->durable_bell, bell, 50 * NS_PER_MS);
 	}
 	ck_assert_int_eq(r, RING_E_CLOSED);
 	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
-		(void)wait_bell(&old->govern->ack_bell, ring_bell(&old->govern->ack_bell),
+		(void)wait_bell(&old->govern->durable_bell, ring_bell(&old->govern->durable_bell),
 				10 * NS_PER_MS);
 	ck_assert_uint_eq(ring_close_pos(old), stuck);
 	/* It wakes up, commits, and is told. */
@@ -414,7 +416,7 @@ START_TEST(a_ring_grows_while_it_is_used)
 		;
 	ck_assert_int_eq(r, RING_E_CLOSED);
 	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
-		(void)wait_bell(&old->govern->ack_bell, ring_bell(&old->govern->ack_bell),
+		(void)wait_bell(&old->govern->durable_bell, ring_bell(&old->govern->durable_bell),
 				10 * NS_PER_MS);
 	ring_close(sub_ring);
 	attach();
@@ -485,8 +487,8 @@ START_TEST(a_full_disk_stops_the_shard_and_room_lets_it_go_on)
 	ck_assert_int_eq(shard_drop_segment(shard, oldest.base), 0);
 	wait_durable();
 	while (ring_state(pub_ring, NULL) != GOVERN_OPEN)
-		(void)wait_bell(&pub_ring->govern->ack_bell, ring_bell(&pub_ring->govern->ack_bell),
-				10 * NS_PER_MS);
+		(void)wait_bell(&pub_ring->govern->durable_bell,
+				ring_bell(&pub_ring->govern->durable_bell), 10 * NS_PER_MS);
 	publish(100, 1);
 	wait_durable();
 }
@@ -559,8 +561,8 @@ START_TEST(a_segment_that_does_not_fill_is_closed_by_age)
 	publish(10, 1);
 	wait_durable();
 	while (shard_closed_segments(shard, &closed, 1) == 0)
-		(void)wait_bell(&pub_ring->govern->ack_bell, ring_bell(&pub_ring->govern->ack_bell),
-				20 * NS_PER_MS);
+		(void)wait_bell(&pub_ring->govern->durable_bell,
+				ring_bell(&pub_ring->govern->durable_bell), 20 * NS_PER_MS);
 	ck_assert_uint_eq(closed.base, LAYOUT_FIRST_POS);
 }
 END_TEST
@@ -575,7 +577,7 @@ START_TEST(a_wild_tail_is_repaired)
 	store_relaxed(&pub_ring->publish->tail, tail - 64);
 	ring_kick_drain(&publisher, true);
 	while (ring_tail(pub_ring) < tail)
-		(void)wait_bell(&pub_ring->govern->ack_bell, 0, NS_PER_MS);
+		(void)wait_bell(&pub_ring->govern->durable_bell, 0, NS_PER_MS);
 	store_relaxed(&pub_ring->publish->tail, UINT64_MAX & ~UINT64_C(31));
 	ring_kick_drain(&publisher, true);
 	while (load_relaxed(&pub_ring->publish->tail) > LAYOUT_POS_END)
@@ -592,7 +594,7 @@ START_TEST(a_tail_that_a_publisher_has_closed_is_opened_again)
 		      load_relaxed(&pub_ring->publish->tail) | LAYOUT_TAIL_CLOSED);
 	ring_kick_drain(&publisher, true);
 	while (load_relaxed(&pub_ring->publish->tail) & LAYOUT_TAIL_CLOSED)
-		(void)wait_bell(&pub_ring->govern->ack_bell, 0, NS_PER_MS);
+		(void)wait_bell(&pub_ring->govern->durable_bell, 0, NS_PER_MS);
 	publish(10, 2);
 	wait_durable();
 }
@@ -626,7 +628,7 @@ START_TEST(words_that_promise_long_records_do_not_hold_up_the_drain)
 
 	ck_assert_int_eq(shard_succeed(shard, 64 * MIB, detail, sizeof(detail)), 0);
 	while (ring_state(old, NULL) != GOVERN_SUCCEEDED)
-		(void)wait_bell(&old->govern->ack_bell, 0, NS_PER_MS);
+		(void)wait_bell(&old->govern->durable_bell, 0, NS_PER_MS);
 	ring_close(sub_ring);
 	attach();
 	ring_close(old);

@@ -247,8 +247,8 @@ START_TEST(threads_publish_read_drain_and_die_and_every_byte_is_right)
 	}
 	end = clock_now_ns(CLOCK_MONOTONIC) + RUN_MS * NS_PER_MS;
 	while (clock_now_ns(CLOCK_MONOTONIC) < end)
-		(void)wait_futex(&bed.daemon->govern->ack_bell,
-				 ring_bell(&bed.daemon->govern->ack_bell), 10 * NS_PER_MS);
+		(void)wait_futex(&bed.daemon->govern->durable_bell,
+				 ring_bell(&bed.daemon->govern->durable_bell), 10 * NS_PER_MS);
 	store_relaxed(&stop, true);
 	while (n > 0)
 		pthread_join(threads[--n], NULL);

@@ -383,12 +383,15 @@ END_TEST
 
 enum bell {
 	LIMIT_BELL,
-	ACK_BELL,
+	WRITTEN_BELL,
+	DURABLE_BELL,
 };
 
 static const _Atomic uint32_t *bell_of(const struct ring *ring, enum bell which)
 {
-	return which == LIMIT_BELL ? &ring->govern->limit_bell : &ring->govern->ack_bell;
+	return which == LIMIT_BELL     ? &ring->govern->limit_bell
+	       : which == WRITTEN_BELL ? &ring->govern->written_bell
+				       : &ring->govern->durable_bell;
 }
 
 /* A child that sleeps on a bell through the publisher's read-only mapping of the govern page. */
@@ -421,7 +424,8 @@ START_TEST(reclaiming_progress_and_a_new_state_each_ring_their_bells)
 	static const struct {
 		enum bell bell;
 		int what;
-	} cases[] = { { LIMIT_BELL, 0 }, { ACK_BELL, 1 }, { LIMIT_BELL, 2 }, { ACK_BELL, 2 } };
+	} cases[] = { { LIMIT_BELL, 0 }, { WRITTEN_BELL, 1 }, { DURABLE_BELL, 3 },
+		      { LIMIT_BELL, 2 }, { WRITTEN_BELL, 2 }, { DURABLE_BELL, 2 } };
 
 	for (unsigned int i = 0; i < ARRAY_LEN(cases); i++) {
 		pid_t pid = bell_sleeper(cases[i].bell);
@@ -432,6 +436,8 @@ START_TEST(reclaiming_progress_and_a_new_state_each_ring_their_bells)
 			ring_reclaim(beds[0].daemon, LAYOUT_FIRST_POS + 64);
 		if (cases[i].what == 1)
 			ring_progress(beds[0].daemon, LAYOUT_FIRST_POS + 64, 0);
+		if (cases[i].what == 3)
+			ring_progress(beds[0].daemon, 0, LAYOUT_FIRST_POS + 64);
 		if (cases[i].what == 2)
 			ring_set_state(beds[0].daemon, GOVERN_FAILED, -EIO);
 		ck_assert_int_eq(ends(pid, 10), 0);
@@ -439,40 +445,39 @@ START_TEST(reclaiming_progress_and_a_new_state_each_ring_their_bells)
 }
 END_TEST
 
-/* A child that waits for an acknowledgement. */
-static pid_t ack_sleeper(uint32_t bits)
+/* A child that waits for the position to be durable. */
+static pid_t durable_sleeper(uint64_t pos, uint64_t span)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		const struct ring *ring = ring_bed_open(&beds[0], REGION_PUBLISHER);
-		const _Atomic uint32_t *bell = &ring->govern->ack_bell;
+		const _Atomic uint32_t *bell = &ring->govern->durable_bell;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(-wait_futex_bits(bell, ring_bell(bell), bits, UINT64_MAX));
+		_exit(-wait_futex_bits(bell, ring_bell(bell), ring_ack_bit(pos, span), UINT64_MAX));
 	}
 	sleepers[n_sleepers++] = pid;
+	/* Before the bell rings for the first time. */
+	while (!sleeps_on_futex(pid))
+		sched_yield();
 	return pid;
 }
 
 START_TEST(an_acknowledgement_wakes_who_waits_for_it_and_nobody_else)
 {
 	uint64_t pos = LAYOUT_FIRST_POS, far = pos + 64 * KIB;
-	pid_t pids[] = { ack_sleeper(RING_ACK_WRITTEN), ack_sleeper(ring_ack_bit(pos, 64)),
-			 ack_sleeper(ring_ack_bit(far, 4128)) };
+	pid_t written = bell_sleeper(WRITTEN_BELL);
+	pid_t near_one = durable_sleeper(pos, 64), far_one = durable_sleeper(far, 4128);
 
-	/* All sleep before the bell rings for the first time. */
-	for (unsigned int i = 0; i < ARRAY_LEN(pids); i++)
-		while (!sleeps_on_futex(pids[i]))
-			sched_yield();
 	ring_progress(beds[0].daemon, far + 4128, 0);
-	ck_assert_int_eq(ends(pids[0], 10), 0);
-	ck_assert(sleeps_on_futex(pids[1]) && sleeps_on_futex(pids[2]));
+	ck_assert_int_eq(ends(written, 10), 0);
+	ck_assert(sleeps_on_futex(near_one) && sleeps_on_futex(far_one));
 	ring_progress(beds[0].daemon, 0, pos + 64);
-	ck_assert_int_eq(ends(pids[1], 10), 0);
-	ck_assert(sleeps_on_futex(pids[2]));
+	ck_assert_int_eq(ends(near_one, 10), 0);
+	ck_assert(sleeps_on_futex(far_one));
 	ring_progress(beds[0].daemon, 0, far + 4128);
-	ck_assert_int_eq(ends(pids[2], 10), 0);
+	ck_assert_int_eq(ends(far_one, 10), 0);
 }
 END_TEST
 
