@@ -20,44 +20,29 @@ void source_disk_close(struct subscribe_disk *disk)
 
 /* ---- the daemon's reply ---- */
 
-/* The file is the segment that the daemon said, of this very shard. */
-static bool is_as_said(const struct subscribe_shard *shard, const struct reader *reader,
-		       uint64_t base, uint64_t end, bool bare)
-{
-	const struct format_segment *header = reader_header(reader);
-
-	if (end != 0 && (end < base || end >= LAYOUT_POS_END || end % RECORD_ALIGN != 0))
-		return false;
-	return bare || (header->base == base && header->shard == shard->shard &&
-			header->prev_end <= base && header->prev_end % RECORD_ALIGN == 0 &&
-			memcmp(header->stream_uuid, shard->ring->stream_uuid, 16) == 0);
-}
-
 static int take_segment(struct subscribe_shard *shard, const json_t *object, int *fd)
 {
 	struct subscribe_disk *disk = &shard->disk;
+	struct reader_log log = {
+		.shard = shard->shard,
+		.flags = shard->ring->flags & GOVERN_F_CHECKSUM ? FORMAT_F_CHECKSUM : 0,
+		.crc_seed = shard->ring->crc_seed,
+	};
 	struct reader *reader;
 	uint64_t base, end = 0;
-	bool bare;
 	int r;
 
 	if (*fd < 0 || !control_get_u64(object, "base", &base))
 		return -EBADMSG;
 	(void)control_get_u64(object, "end", &end);
-	r = reader_open(*fd, &reader);
-	/* A damaged header does not take the records behind it along. */
-	bare = r == -EBADMSG;
-	if (bare)
-		r = reader_open_bare(*fd, base,
-				     shard->ring->flags & GOVERN_F_CHECKSUM ? FORMAT_F_CHECKSUM : 0,
-				     shard->ring->crc_seed, &reader);
+	if (end != 0 && (end < base || end >= LAYOUT_POS_END || end % RECORD_ALIGN != 0))
+		return -EBADMSG;
+	memcpy(log.stream_uuid, shard->ring->stream_uuid, sizeof(log.stream_uuid));
+	/* A header that is damaged, or another's, does not take the records behind it along. */
+	r = reader_open_of(*fd, &log, base, &reader);
 	if (r < 0)
 		return r;
 	*fd = -1;
-	if (!is_as_said(shard, reader, base, end, bare)) {
-		reader_close(reader);
-		return -EBADMSG;
-	}
 	disk->segments[disk->n_segments].reader = reader;
 	disk->segments[disk->n_segments].base = base;
 	disk->segments[disk->n_segments++].end = end;
@@ -282,8 +267,12 @@ int source_disk_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
  */
 static bool next_is_early(const struct subscribe_disk *disk, unsigned int i, uint64_t ns)
 {
-	return i + 1 < disk->n_segments &&
-	       reader_header(disk->segments[i + 1].reader)->created_ns + SOURCE_CLOCKS_NS < ns;
+	uint64_t created_ns = 0;
+
+	if (i + 1 < disk->n_segments)
+		created_ns = reader_header(disk->segments[i + 1].reader)->created_ns;
+	/* A damaged header does not say. */
+	return created_ns != 0 && created_ns + SOURCE_CLOCKS_NS < ns;
 }
 
 /* Walks the segments at hand: SOURCE_RUN found, SOURCE_AGAIN go on from *pos, else an errno. */

@@ -66,6 +66,35 @@ int reader_open(int fd, struct reader **ret_reader)
 	return 0;
 }
 
+static bool belongs_to(const struct format_segment *header, const struct reader_log *log,
+		       uint64_t base)
+{
+	return header->base == base && header->shard == log->shard && header->prev_end <= base &&
+	       format_pos_is_sane(header->prev_end) &&
+	       memcmp(header->stream_uuid, log->stream_uuid, sizeof(log->stream_uuid)) == 0;
+}
+
+int reader_open_of(int fd, const struct reader_log *log, uint64_t base, struct reader **ret_reader)
+{
+	struct reader *reader;
+	int r = reader_open(fd, &reader);
+
+	/* A header that the disk does not give is damaged as well. */
+	if (r == -EIO)
+		r = -EBADMSG;
+	if (r == 0 && belongs_to(&reader->header, log, base)) {
+		*ret_reader = reader;
+		return 0;
+	}
+	if (r == 0) {
+		reader->fd = -1;
+		reader_close(reader);
+	} else if (r != -EBADMSG) {
+		return r;
+	}
+	return reader_open_bare(fd, base, log->flags, log->crc_seed, ret_reader);
+}
+
 struct reader *reader_close(struct reader *reader)
 {
 	if (!reader)
@@ -174,11 +203,77 @@ static int check_bytes(const struct reader *reader, const char *bytes, uint64_t 
 	return 0;
 }
 
+/* Whole records in the buffer from *len on: the one there, or the whole batch that it begins. */
+static int take_unit(const struct reader *reader, const char *buf, uint64_t n, uint64_t upto,
+		     struct reader_run *run, uint64_t *ret_needed)
+{
+	uint64_t at = run->len, pos = run->next_pos, end = 0, word, step;
+	int r;
+
+	do {
+		r = check_bytes(reader, buf + at, n - at, pos, upto - pos, &word, ret_needed);
+		if (r != 0)
+			return r;
+		step = record_step(word);
+		if (record_word_kind(word) == RECORD_BATCH) {
+			if (end != 0)
+				return -EBADMSG;
+			end = upto = pos + record_span(record_word_len(word));
+		}
+		if (step > n - at && (end != 0 || record_word_kind(word) == RECORD_COMMITTED))
+			return READER_E_SMALL;
+		at += min_u64(step, n - at);
+		pos += step;
+	} while (pos < end);
+	/* The last one may be cut to its header. */
+	if (pos - run->next_pos > at - run->len)
+		at = run->len + RECORD_HEADER_LEN;
+	run->len = at;
+	run->next_pos = pos;
+	return 0;
+}
+
+int reader_check_batch(struct reader *reader, uint64_t pos, uint64_t end)
+{
+	uint64_t word;
+	int r;
+
+	for (pos += RECORD_HEADER_LEN; pos < end; pos += record_step(word)) {
+		r = reader_check(reader, pos, end, &word, NULL);
+		if (r < 0)
+			return r;
+		if (record_word_kind(word) == RECORD_BATCH)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* The batch at pos does not fit the buffer: it is looked at apart, then given piece by piece. */
+static int begin_batch(struct reader *reader, const char *buf, uint64_t n, uint64_t upto,
+		       struct reader_run *run)
+{
+	uint64_t word, needed, pos = run->next_pos;
+	int r;
+
+	if (check_bytes(reader, buf, n, pos, upto - pos, &word, &needed) != 0 ||
+	    record_word_kind(word) != RECORD_BATCH)
+		return READER_E_SMALL;
+	r = reader_check_batch(reader, pos, pos + record_span(record_word_len(word)));
+	if (r < 0)
+		return r;
+	run->len = RECORD_HEADER_LEN;
+	run->next_pos += RECORD_HEADER_LEN;
+	do
+		r = take_unit(reader, buf, n, upto, run, &needed);
+	while (r == 0 && run->len < n && run->next_pos - pos == run->len);
+	return 0;
+}
+
 int reader_read(struct reader *reader, uint64_t pos, uint64_t upto, void *buf, size_t cap,
 		struct reader_run *ret_run)
 {
 	struct reader_run run = { .next_pos = pos };
-	uint64_t len, word, needed, step;
+	uint64_t len, needed = RECORD_HEADER_LEN;
 	int64_t n;
 	int r = check_range(reader, pos, upto);
 
@@ -190,31 +285,17 @@ int reader_read(struct reader *reader, uint64_t pos, uint64_t upto, void *buf, s
 	n = file_read(reader->fd, buf, len, format_file_off(reader->header.base, pos));
 	if (n < 0)
 		return n == -EIO ? -EBADMSG : (int)n;
-	while (run.len < (uint64_t)n) {
-		r = check_bytes(reader, (char *)buf + run.len, (uint64_t)n - run.len, run.next_pos,
-				upto - run.next_pos, &word, &needed);
-		if (r != 0)
-			break;
-		step = record_step(word);
-		if (step > (uint64_t)n - run.len && record_word_kind(word) != RECORD_COMMITTED) {
-			run.len += RECORD_HEADER_LEN;
-			run.next_pos += step;
-			break;
-		}
-		if (step > (uint64_t)n - run.len) {
-			r = READER_E_SMALL;
-			break;
-		}
-		run.len += step;
-		run.next_pos += step;
-	}
+	while (r == 0 && run.len < (uint64_t)n && run.next_pos - pos == run.len)
+		r = take_unit(reader, buf, (uint64_t)n, upto, &run, &needed);
+	if (run.len == 0 && r == READER_E_SMALL)
+		r = begin_batch(reader, buf, (uint64_t)n, upto, &run);
 	if (run.len > 0) {
 		*ret_run = run;
 		return 0;
 	}
 	/* The file ends, or cannot be read any further, before the record does. */
 	if ((uint64_t)n < len || r != READER_E_SMALL)
-		return -EBADMSG;
+		return r < 0 ? r : -EBADMSG;
 	ret_run->len = 0;
 	ret_run->next_pos = pos;
 	ret_run->needed = align_up(needed, RECORD_ALIGN);

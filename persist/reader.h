@@ -39,6 +39,21 @@ struct reader_run {
  */
 int reader_open(int fd, struct reader **ret_reader);
 
+/* A shard's log, as who has it at hand knows it. */
+struct reader_log {
+	uint8_t stream_uuid[16];
+	uint32_t shard;
+	uint32_t flags; /* FORMAT_F_*, and the seed: where no header says them */
+	uint32_t crc_seed;
+};
+
+/*
+ * The same for the file that by its name is the segment of this log at `base`. A header that is
+ * damaged, or belongs elsewhere, is as good as none: what of the records is this log's validates
+ * all the same. Then created_ns is 0. -EPROTONOSUPPORT, -ENOMEM, or what reading gave.
+ */
+int reader_open_of(int fd, const struct reader_log *log, uint64_t base, struct reader **ret_reader);
+
 /*
  * The same for a file whose header is damaged: the caller knows where it begins (from its name)
  * and the stream's seed. For recovery and tools.
@@ -69,7 +84,7 @@ void reader_use_index(struct reader *reader, const struct timeindex *index);
  * least RECORD_HEADER_LEN); -EBADMSG when the record at `pos` does not validate, cannot be read
  * from the disk (-EIO) or does not end before `upto`: go on at reader_resync(); -EINVAL for a
  * position outside of the segment; or what reading gave. A run ends before a damaged record; only
- * the next call reports it.
+ * the next call reports it. A batch of which anything does not validate is damaged as a whole.
  */
 int reader_read(struct reader *reader, uint64_t pos, uint64_t upto, void *buf, size_t cap,
 		struct reader_run *ret_run);
@@ -80,6 +95,9 @@ int reader_read(struct reader *reader, uint64_t pos, uint64_t upto, void *buf, s
  */
 int reader_check(struct reader *reader, uint64_t pos, uint64_t upto, uint64_t *ret_word,
 		 uint64_t *ret_timestamp_ns);
+
+/* 0 when every record of the batch whose header is at pos validates up to its exact end. */
+int reader_check_batch(struct reader *reader, uint64_t pos, uint64_t end);
 
 /*
  * The next position >= pos + 32 at which a record validates; `upto` when there is none: the range

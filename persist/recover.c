@@ -33,22 +33,6 @@ void recover_deinit(struct recover *recover)
 	memset(recover, 0, sizeof(*recover));
 }
 
-/* 0 when every record of the batch whose header is at pos validates up to its exact end. */
-static int check_batch(struct reader *reader, uint64_t pos, uint64_t end)
-{
-	uint64_t word;
-	int r;
-
-	for (pos += RECORD_HEADER_LEN; pos < end; pos += record_step(word)) {
-		r = reader_check(reader, pos, end, &word, NULL);
-		if (r < 0)
-			return r;
-		if (record_word_kind(word) == RECORD_BATCH)
-			return -EBADMSG;
-	}
-	return 0;
-}
-
 /* Steps over what validates at *pos, a whole batch at once. */
 static int walk_one(struct reader *reader, uint64_t upto, struct recover *recover, uint64_t *pos)
 {
@@ -59,7 +43,7 @@ static int walk_one(struct reader *reader, uint64_t upto, struct recover *recove
 		return r;
 	end = *pos + record_span(record_word_len(word));
 	if (record_word_kind(word) == RECORD_BATCH) {
-		r = check_batch(reader, *pos, end);
+		r = reader_check_batch(reader, *pos, end);
 		if (r < 0)
 			return r;
 		/* Its records are counted one by one. */
@@ -101,7 +85,7 @@ int recover_walk(struct reader *reader, uint64_t from, uint64_t upto, bool resyn
 /* One segment on the way from the durable position to the end. */
 struct scan {
 	int dir_fd;
-	uint32_t reserved;
+	bool is_ours; /* the checkpoint says so */
 	const struct segment_identity *identity;
 	struct recover *recover;
 	uint64_t durable;
@@ -121,6 +105,9 @@ static int open_segment(const struct scan *scan, uint64_t base, struct reader **
 	if (fd < 0)
 		return fd;
 	r = segment_read_header(fd, scan->identity, base, &header);
+	/* In a directory that is ours a file that came from elsewhere is damage like any other. */
+	if (r == -EIO || (r == -ESTALE && scan->is_ours))
+		r = -EBADMSG;
 	if (r < 0 && r != -EBADMSG)
 		return r;
 	if (r < 0) {
@@ -254,6 +241,7 @@ int recover_scan(int dir_fd, const struct segment_identity *identity,
 	if (r < 0)
 		return r;
 	if (have == 1) {
+		scan.is_ours = true;
 		scan.durable = checkpoint->durable;
 		recover.epoch = checkpoint->epoch;
 	}

@@ -204,30 +204,30 @@ void seglist_index_begin(struct seglist *list, uint64_t base, struct timeindex *
 
 /*
  * Finds out where a closed segment ends: what the next one's header says, if that one is there and
- * sound, and never beyond what the file holds.
+ * sound, however short the file is by now; else what the file holds.
  */
 static int look_at(const struct seglist *list, uint64_t next_base, struct seglist_entry *entry)
 {
 	struct format_segment next;
 	char name[FORMAT_NAME_LEN];
+	uint64_t held = 0, end;
 	struct stat st;
-	uint64_t end = entry->base, len;
 	int fd;
 
 	format_segment_name(entry->base, name);
 	if (fstatat(list->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (st.st_size > FORMAT_SEGMENT_LEN) {
-		len = (uint64_t)st.st_size - FORMAT_SEGMENT_LEN;
-		end += min_u64(len - len % RECORD_ALIGN, next_base - entry->base);
-	}
+	if (st.st_size > FORMAT_SEGMENT_LEN)
+		held = (uint64_t)st.st_size - FORMAT_SEGMENT_LEN;
+	held = min_u64(held - held % RECORD_ALIGN, next_base - entry->base);
+	end = entry->base + held;
 	fd = segment_open(list->dir_fd, next_base);
 	if (fd >= 0 && segment_read_header(fd, &list->identity, next_base, &next) == 0 &&
-	    next.prev_end >= entry->base)
-		end = min_u64(end, next.prev_end);
+	    next.prev_end >= entry->base && next.prev_end <= next_base)
+		end = next.prev_end;
 	file_close(fd);
 	entry->end = end;
-	entry->bytes = FORMAT_SEGMENT_LEN + end - entry->base;
+	entry->bytes = FORMAT_SEGMENT_LEN + min_u64(held, end - entry->base);
 	entry->known = true;
 	return 0;
 }
@@ -387,14 +387,20 @@ static void search_deinit(struct search *search)
 /* 0, READER_E_END, -EBADMSG for a segment that cannot be opened (its range is in the entry). */
 static int search_open(struct seglist *list, uint64_t pos, struct search *search)
 {
+	struct reader_log log = {
+		.shard = list->identity.shard,
+		.flags = list->identity.flags,
+		.crc_seed = list->identity.crc_seed,
+	};
 	uint64_t max_ns;
 	int fd = -1, r;
 
+	memcpy(log.stream_uuid, list->identity.stream_uuid, sizeof(log.stream_uuid));
 	memset(search, 0, sizeof(*search));
 	r = seglist_open(list, pos, &search->entry, &search->is_current, &fd);
 	if (r != 0)
 		return r;
-	r = reader_open(fd, &search->reader);
+	r = reader_open_of(fd, &log, search->entry.base, &search->reader);
 	if (r < 0) {
 		file_close(fd);
 		return r;

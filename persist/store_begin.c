@@ -108,7 +108,8 @@ static int scan(struct store *store, const struct store_options *options)
 	/* A segment comes after the name of the checkpoint was made durable. */
 	store->has_checkpoint = have == 1 && recover->n_bases > 0;
 	store->epoch = recover->epoch;
-	store->prev_end = recover->end;
+	/* What is missing below the durable position stays missing, it does not become a gap. */
+	store->prev_end = max_u64(recover->end, recover->durable);
 	store->durable = recover->durable;
 	store->written = max_u64(recover->end, recover->durable);
 	store->reserved_until = max_u64(recover->reserved_until, store->written);
@@ -180,7 +181,9 @@ static uint64_t read_prev_end(const struct store *store, uint64_t base)
 	return header.prev_end;
 }
 
-/* True for the newest segment when it has a sound header and nothing at all behind it. */
+/*
+ * True for the newest segment when it has a sound header, nothing at all behind it, and never had.
+ */
 static bool last_is_empty(struct store *store, uint64_t *ret_base)
 {
 	struct format_segment header;
@@ -190,11 +193,13 @@ static bool last_is_empty(struct store *store, uint64_t *ret_base)
 
 	if (!seglist_newest(&store->list, &base))
 		return false;
+	*ret_base = base;
+	if (base < store->durable)
+		return false;
 	fd = segment_open(store->dir_fd, base);
 	is_empty = fd >= 0 && file_size(fd, &len) == 0 && len == FORMAT_SEGMENT_LEN &&
 		   segment_read_header(fd, &store->identity, base, &header) == 0;
 	file_close(fd);
-	*ret_base = base;
 	return is_empty;
 }
 

@@ -7,6 +7,8 @@
 TEST_HELPER_SRCS += \
 	tests/daemon_bed.c \
 	tests/harness.c \
+	tests/image.c \
+	tests/ledger.c \
 	tests/party.c \
 	tests/persist_log.c \
 	tests/ring_bed.c \
@@ -85,6 +87,7 @@ CRASH_TESTS += \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \
+	tests/crash_persist_damage.c \
 	tests/crash_persist_power.c \
 	# end of CRASH_TESTS
 

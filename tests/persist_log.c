@@ -140,9 +140,13 @@ uint64_t persist_log_add(struct persist_log *log, enum record_kind kind, uint32_
 	uint32_t len = RECORD_HEADER_LEN + value_len, i;
 	char *p = grow(log, record_span(len));
 	uint16_t key_len = kind == RECORD_COMMITTED && value_len >= 4 ? 4 : 0;
+	uint32_t publisher = 1 + log->n_records % 3, sequence = log->n_records / 3;
 
+	log->n_records++;
 	memcpy(p + offsetof(struct record_header, timestamp_ns), &timestamp_ns, 8);
 	memcpy(p + offsetof(struct record_header, key_len), &key_len, 2);
+	memcpy(p + offsetof(struct record_header, publisher), &publisher, 4);
+	memcpy(p + offsetof(struct record_header, sequence), &sequence, 4);
 	for (i = 0; i < value_len; i++)
 		p[RECORD_HEADER_LEN + i] = (char)(pos / 32 * 7 + i * 13 + 1);
 	finish(log, p, record_word(kind, len, 5, 0));

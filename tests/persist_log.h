@@ -26,6 +26,7 @@ struct persist_log {
 	uint64_t len;
 	uint64_t cap;
 	uint32_t seed;
+	uint32_t n_records; /* their publishers take turns */
 	bool checksum;
 };
 
