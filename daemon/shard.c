@@ -306,6 +306,12 @@ int shard_start(struct shard *shard, char *detail, size_t detail_len)
 				 shard->directory, strerror(-r));
 	}
 	shard->counted = shard->guard_pos = shard->pos;
+	if (r == 0 && shard->store) {
+		/* Who comes before the drain has looked takes the ring's word for it. */
+		shard_lock(shard);
+		shard_disk_publish_totals(shard);
+		shard_unlock(shard);
+	}
 	if (r < 0) {
 		shard_lock(shard);
 		shard->life = SHARD_BROKEN;

@@ -112,7 +112,7 @@ static void shard_charge(struct shard *shard, uint64_t bytes, uint64_t n_closed)
 	shard->n_closed = n_closed;
 }
 
-static void shard_publish_totals(struct shard *shard)
+void shard_disk_publish_totals(struct shard *shard)
 {
 	struct layout_counters *counters = shard_counters(shard);
 	struct store_totals totals;
@@ -131,7 +131,7 @@ bool shard_disk_may_roll(struct shard *shard)
 
 	if (!quota || load_relaxed(&quota->limit) == 0)
 		return true;
-	shard_publish_totals(shard);
+	shard_disk_publish_totals(shard);
 	if (!shard_is_over(quota) || load_relaxed(&quota->n_closed) == 0)
 		return true;
 	shard_tell_retention(shard);
@@ -365,7 +365,7 @@ bool shard_disk_pass(struct shard *shard, uint64_t now_ns)
 		shard->synced_ns = now_ns;
 	if (shard->disk_changed) {
 		shard->disk_changed = false;
-		shard_publish_totals(shard);
+		shard_disk_publish_totals(shard);
 	}
 	return moved;
 }

@@ -158,6 +158,8 @@ int shard_disk_open(struct shard *shard, struct store_recovered *ret_recovered, 
 		    size_t detail_len);
 /* Closes the store, if there is one; waits for the disk. */
 void shard_disk_close(struct shard *shard);
+/* Says in the ring what the segments hold, and where the log begins. */
+void shard_disk_publish_totals(struct shard *shard);
 bool shard_disk_pass(struct shard *shard, uint64_t now_ns);
 /* May the shard begin another segment? If not, retention has been told. */
 bool shard_disk_may_roll(struct shard *shard);

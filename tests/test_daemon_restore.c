@@ -246,6 +246,22 @@ START_TEST(a_ring_that_survived_is_there_before_the_disk_is_looked_at)
 }
 END_TEST
 
+START_TEST(a_new_ring_says_where_the_log_begins_before_the_drain_has_looked)
+{
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	ck_assert_int_eq(shard_start(shard, detail, sizeof(detail)), 0);
+	ck_assert_int_eq(drain_add(drain, shard), 0);
+	stop_shard();
+
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	ck_assert(!shard_knows_earliest(shard));
+	ck_assert_int_eq(shard_start(shard, detail, sizeof(detail)), 0);
+	ck_assert(shard_knows_earliest(shard));
+	ck_assert_int_eq(drain_add(drain, shard), 0);
+	stop_shard();
+}
+END_TEST
+
 static void setup_shard(void)
 {
 	int flags;
@@ -285,6 +301,7 @@ int main(void)
 	tcase_add_checked_fixture(alone, setup_shard, teardown);
 	tcase_set_timeout(alone, 30);
 	tcase_add_test(alone, a_ring_that_survived_is_there_before_the_disk_is_looked_at);
+	tcase_add_test(alone, a_new_ring_says_where_the_log_begins_before_the_drain_has_looked);
 	suite_add_tcase(suite, alone);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);
