@@ -11,6 +11,7 @@
 #include "daemon/registry.h"
 #include "daemon/shard.h"
 #include "daemon/stream.h"
+#include "shm/testpoint.h"
 
 /* What is to be deleted once the walk over the catalogue is over. */
 struct restore_leftover {
@@ -147,6 +148,7 @@ static void restore_segments(struct worker_job *job)
 	char detail[OPTIONS_DETAIL_LEN] = "";
 
 	restore_say(s, stream_start_shard(s->shard, detail, sizeof(detail)), detail);
+	TESTPOINT("restore-segments");
 }
 
 static void restore_have_segments(struct worker_job *job)
@@ -172,6 +174,7 @@ static void restore_ring(struct worker_job *job)
 
 	restore_say(s, stream_make_shard(s->server, &what, detail, sizeof(detail), &s->shard),
 		    detail);
+	TESTPOINT("restore-ring");
 }
 
 static void restore_have_ring(struct worker_job *job)
@@ -298,6 +301,7 @@ static void restore_end(struct server *server)
 {
 	struct restore *restore = server->restore;
 
+	TESTPOINT("restore-over");
 	worker_free(restore->pool);
 	free(restore);
 	server->restore = NULL;
@@ -343,6 +347,7 @@ int restore_begin(struct server *server)
 	}
 	cds_list_for_each_entry_safe(s, next, &restore->todo, node)
 		worker_submit(restore->pool, &s->job);
+	TESTPOINT("restore-begun");
 	if (restore->n_shards == 0)
 		restore_end(server);
 	return 0;

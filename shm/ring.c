@@ -480,6 +480,7 @@ int ring_read(const struct ring *ring, uint64_t pos, uint64_t upto, uint64_t *li
 			return RING_E_LAPPED;
 		run = ring_walk(ring, pos, upto, limit, min_u64(cap, ring->len));
 		ring_copy(buf, ring_at(ring, pos), run.copy_end - pos);
+		TESTPOINT("read-run-copied");
 		if (ring_lapped(ring, pos))
 			return RING_E_LAPPED;
 		/* MO(close.A) pairs with close.R in ring_set_succeeded(): a word stored after the

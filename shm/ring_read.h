@@ -7,6 +7,7 @@
 #define SHM_RING_READ_H
 
 #include "shm/ring.h"
+#include "shm/testpoint.h"
 
 enum {
 	RING_SHORT_LEN = 1024, /* of a record that is read this way */
@@ -38,6 +39,7 @@ static inline_always bool ring_read_short(const struct ring *ring, uint64_t pos,
 		at += RECORD_ALIGN;
 		compiler_keep(at);
 	} while (at != end);
+	TESTPOINT("read-copied");
 	/* MO(reclaim.A) pairs with reclaim.R in ring_reclaim(), as in ring_lapped(). */
 	fence_acquire();
 	*ret_word = word;

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 
+#include "shm/testpoint.h"
+
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
 #endif
@@ -61,6 +63,7 @@ void wait_announce(struct wait_ticket *ticket, struct ring *ring)
 	ticket->bell = load_acquire(&ring->publish->doorbell);
 	/* MO(sleep.R) pairs with sleep.A in ring_wake_one(): the announcement after the bell. */
 	fetch_add_acq_rel(&ring->wait->n_sleepers, 1);
+	TESTPOINT("sleep-announced");
 }
 
 bool wait_barrier(void)
@@ -119,6 +122,7 @@ int wait_sleep(const struct wait_ticket *tickets, unsigned int n, uint64_t timeo
 		return 0;
 	if (r < 0)
 		return r;
+	TESTPOINT("sleep-woken");
 	/* Of several rings that rang at once the kernel names one and has counted us for each. */
 	for (unsigned int i = 0; i < n; i++)
 		wait_pass_on(tickets[i].ring, tickets[i].bell);

@@ -5,10 +5,13 @@
 
 # Linked into every test program written in C.
 TEST_HELPER_SRCS += \
+	tests/account.c \
+	tests/crowd.c \
 	tests/daemon_bed.c \
 	tests/harness.c \
 	tests/image.c \
 	tests/ledger.c \
+	tests/load.c \
 	tests/party.c \
 	tests/persist_log.c \
 	tests/ring_bed.c \
@@ -55,6 +58,7 @@ UNIT_TESTS += \
 	tests/test_shm_ring_read.c \
 	tests/test_shm_threads.c \
 	tests/test_shm_wait.c \
+	tests/test_tests_account.c \
 	tests/test_tools_bench_advise.c \
 	tests/test_tools_bench_axis.c \
 	tests/test_tools_bench_chart.c \
@@ -84,6 +88,7 @@ STRESS_TESTS += \
 	# end of STRESS_TESTS
 
 CRASH_TESTS += \
+	tests/crash_kills.c \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \

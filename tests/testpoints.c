@@ -31,6 +31,16 @@ bool testpoints_is_publishers(const char *name)
 	return strncmp(name, "reserve-", 8) == 0 || strncmp(name, "commit-", 7) == 0;
 }
 
+bool testpoints_is_subscribers(const char *name)
+{
+	return strncmp(name, "read-", 5) == 0 || strncmp(name, "sleep-", 6) == 0;
+}
+
+bool testpoints_is_starts(const char *name)
+{
+	return strncmp(name, "restore-", 8) == 0;
+}
+
 static void add_those_of(struct testpoints *points, const char *path)
 {
 	char line[256], name[TESTPOINTS_NAME_LEN];
@@ -48,8 +58,8 @@ static void add_those_of(struct testpoints *points, const char *path)
 
 void testpoints_of_sources(struct testpoints *ret_points)
 {
-	static const char *const patterns[] = { "shm/*.c", "persist/*.c", "daemon/*.c",
-						"clientlib/*.c" };
+	static const char *const patterns[] = { "shm/*.[ch]", "persist/*.[ch]", "daemon/*.[ch]",
+						"clientlib/*.[ch]" };
 	glob_t paths;
 
 	ret_points->n = 0;

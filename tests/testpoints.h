@@ -23,5 +23,9 @@ void testpoints_add(struct testpoints *points, const char *name);
 bool testpoints_has(const struct testpoints *points, const char *name);
 /* Those that a publisher passes: reserve-..., commit-... */
 bool testpoints_is_publishers(const char *name);
+/* Those that a subscriber passes: read-..., sleep-... */
+bool testpoints_is_subscribers(const char *name);
+/* Those that a daemon passes when it starts: restore-... */
+bool testpoints_is_starts(const char *name);
 
 #endif

@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kill -9 of publishers, subscribers and the daemon, at every test point and at random moments, by
+ * the thousand: nothing that was acknowledged is lost, nothing half-made is seen, nobody else is
+ * held up. LEAT_KILLS says how many of each; a few hundred otherwise.
+ */
+/* TEST_TIMEOUT=300 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/testpoint.h"
+#include "tests/crowd.h"
+#include "tests/testpoints.h"
+
+enum {
+	KILLS = 200,
+	ROUND = 250, /* kills to a stream, which is then read again, checked and deleted */
+	WRITERS = 5,
+	SHARDS = 2,
+	RING = 64 << 10,
+	RECORDS = 1 << 18, /* of a writer in a round, at most */
+	STEPS = 60,        /* of a publisher's life that nobody ends; passes each point so often */
+	ROW = 3,           /* daemons that die one after the other */
+};
+
+static const struct account_terms nothing_is_lost;
+
+static struct crowd *crowd;
+static uint64_t seed;
+
+static uint64_t n_kills(uint64_t by_default)
+{
+	const char *given = getenv("LEAT_KILLS");
+
+	return given ? strtoull(given, NULL, 0) : by_default;
+}
+
+static uint64_t pick(uint64_t n)
+{
+	return harness_random(&seed) % n;
+}
+
+static void pause_ns(uint64_t ns)
+{
+	struct timespec pause = { .tv_nsec = (long)ns };
+
+	nanosleep(&pause, NULL);
+}
+
+static void open_round(void)
+{
+	crowd->seed = harness_random(&seed);
+	crowd_open(crowd);
+	crowd_wait(crowd, 20, "at the beginning");
+}
+
+static void setup_crowd(unsigned flags)
+{
+	seed = harness_seed();
+	crowd = harness_shared(sizeof(*crowd));
+	crowd->n_shards = SHARDS;
+	crowd->ring_len = RING;
+	crowd->pause_us = 300;
+	strcpy(crowd->stream, "kills");
+	crowd_init(crowd, WRITERS, RECORDS);
+	harness_bus_start(&crowd->bus, flags);
+}
+
+static uint64_t total_tried, total_told;
+static uint64_t n_at_points; /* daemons that died at one */
+
+static void close_round(void)
+{
+	uint64_t tried, told;
+
+	crowd_close(crowd, &nothing_is_lost);
+	account_count(crowd->account, &tried, &told);
+	total_tried += tried;
+	total_told += told;
+}
+
+static void report(const char *what, uint64_t n)
+{
+	struct crowd_delays *delays = &crowd->delays;
+
+	printf("%llu %s killed; %llu records tried, %llu acknowledged, all there; %llu delays "
+	       "measured, %llu over 10 ms, the longest %.3f ms\n",
+	       (unsigned long long)n, what, (unsigned long long)total_tried,
+	       (unsigned long long)total_told, (unsigned long long)load_acquire(&delays->n),
+	       (unsigned long long)load_acquire(&delays->n_over_10ms),
+	       (double)load_acquire(&delays->longest_ns) / 1e6);
+	fflush(stdout);
+}
+
+/* ---- a process that dies at a point or at some time ---- */
+
+static char target[TESTPOINTS_NAME_LEN];
+static uint64_t left; /* times that the target is still passed */
+
+static void die_at_target(const char *name)
+{
+	if (strcmp(name, target) == 0 && --left == 0)
+		kill(getpid(), SIGKILL);
+}
+
+static bool has_begun(void *arg)
+{
+	return load_acquire((_Atomic int *)arg) != 0;
+}
+
+/* Ends a process after a while that begins with its birth, or with its work. */
+static void kill_some_time(pid_t pid, _Atomic int *begun, uint64_t within_ns)
+{
+	if (pick(4) > 0)
+		must(harness_until(has_begun, begun, 20), "the victim does not begin");
+	pause_ns(pick(within_ns));
+	kill(pid, SIGKILL);
+}
+
+/* Whether it was killed and did not end by itself. */
+static bool reap_victim(pid_t pid)
+{
+	int status = harness_reap(pid, 60);
+
+	must(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0,
+	     "a victim ended with %#x", (unsigned)status);
+	return WIFSIGNALED(status);
+}
+
+static void points_of(bool (*are)(const char *), struct testpoints *ret_points)
+{
+	struct testpoints known;
+
+	testpoints_of_sources(&known);
+	ret_points->n = 0;
+	for (size_t i = 0; i < known.n; i++)
+		if (are(known.names[i]))
+			testpoints_add(ret_points, known.names[i]);
+	must(ret_points->n > 0, "no such test points");
+}
+
+/* ---- publishers ---- */
+
+/* Returns whether it was killed. */
+static bool kill_publisher(const struct testpoints *points, uint64_t i, _Atomic int *begun)
+{
+	bool at_point = i % 2 == 0;
+	struct crowd_part part = {
+		.crowd = crowd,
+		.writer = 1 + (unsigned)pick(WRITERS - 1),
+		.n_steps = at_point ? STEPS : UINT64_MAX,
+		.seed = harness_random(&seed),
+		.begun = begun,
+		.hook = at_point ? die_at_target : NULL,
+	};
+	pid_t pid;
+
+	strcpy(target, points->names[i / 2 % points->n]);
+	left = 1 + pick(STEPS / 2);
+	store_release(begun, 0);
+	pid = harness_fork(crowd_publish, &part);
+	if (!at_point)
+		kill_some_time(pid, begun, 3000000);
+	return reap_victim(pid);
+}
+
+START_TEST(publishers_killed_anywhere_cost_nothing_that_was_acknowledged)
+{
+	_Atomic int *begun = harness_shared(sizeof(*begun));
+	uint64_t n = n_kills(KILLS), n_killed = 0, i = 0;
+	struct testpoints points;
+
+	setup_crowd(0);
+	points_of(testpoints_is_publishers, &points);
+	while (n_killed < n) {
+		open_round();
+		for (int j = 0; j < ROUND && n_killed < n; j++, i++)
+			n_killed += kill_publisher(&points, i, begun);
+		crowd_wait(crowd, 20, "after the kills");
+		close_round();
+		must(i < 2 * n + 100, "most victims outlive their end");
+	}
+	report("publishers", n_killed);
+	/* Most records are held up by nobody at all: even a busy machine gives them quickly. */
+	must(load_acquire(&crowd->delays.n_over_10ms) < load_acquire(&crowd->delays.n) / 4,
+	     "dead publishers hold up others");
+	harness_bus_stop(&crowd->bus);
+}
+END_TEST
+
+/* ---- subscribers ---- */
+
+/* A subscriber with a name, whose successor goes on where its checkpoint was. */
+struct heir {
+	struct account_reader *reader;
+	_Atomic uint64_t sure[SHARDS]; /* checkpoints that were confirmed */
+	_Atomic int begun;
+};
+
+struct life {
+	struct heir *heir;
+	enum leat_isolation isolation;
+	bool to_the_end;
+};
+
+static void take_first(struct heir *heir, const struct leat_message *message)
+{
+	uint64_t sure = load_acquire(&heir->sure[message->shard]);
+
+	must(message->pos >= sure, "shard %u: resumes at %llu before the checkpoint at %llu",
+	     message->shard, (unsigned long long)message->pos, (unsigned long long)sure);
+	if (message->pos < account_reader_pos(heir->reader, message->shard))
+		account_reader_rewind(heir->reader, message->shard, message->pos);
+}
+
+static void store_checkpoint(struct heir *heir, struct leat_subscriber *subscriber)
+{
+	uint64_t pos[SHARDS] = { 0 };
+
+	for (uint32_t i = 0; i < SHARDS; i++)
+		must(leat_subscriber_position(subscriber, i, &pos[i]) == 0, "no position");
+	must(leat_checkpoint(subscriber) == 0, "a checkpoint: %s",
+	     leat_subscriber_detail(subscriber));
+	for (uint32_t i = 0; i < SHARDS; i++)
+		store_release(&heir->sure[i], pos[i]);
+}
+
+static bool heir_is_at_end(const struct heir *heir)
+{
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		uint64_t end = load_acquire(&crowd->end[i]);
+
+		if (end == 0 || account_reader_pos(heir->reader, i) <= end)
+			return false;
+	}
+	return true;
+}
+
+static int subscribe(void *arg)
+{
+	struct life *life = arg;
+	struct heir *heir = life->heir;
+	struct leat_bus *bus = harness_connect(&crowd->bus);
+	struct leat_subscriber_options options;
+	struct leat_subscriber *subscriber;
+	bool seen[SHARDS] = { false };
+	struct leat_message message;
+
+	leat_subscriber_options_init(&options);
+	options.start = LEAT_EARLIEST;
+	options.name = "heir";
+	options.isolation = life->isolation;
+	must(leat_subscriber_open(bus, crowd->stream, &options, &subscriber) == 0,
+	     "subscribing: %s", leat_detail(bus));
+	store_release(&heir->begun, 1);
+	if (!life->to_the_end)
+		testpoint_hook = die_at_target;
+	for (uint64_t n = 1; !life->to_the_end || !heir_is_at_end(heir); n++) {
+		int r = leat_next(subscriber, 100000000, &message);
+
+		if (r == -ETIMEDOUT)
+			continue;
+		must(r == 1, "the heir: %s", leat_subscriber_detail(subscriber));
+		if (!seen[message.shard])
+			take_first(heir, &message);
+		seen[message.shard] = true;
+		must(account_reader_take(heir->reader, &message), "the heir: %s",
+		     account_reader_complaint(heir->reader));
+		if (n % 20 == 0)
+			store_checkpoint(heir, subscriber);
+	}
+	leat_subscriber_close(subscriber);
+	leat_close(bus);
+	return 0;
+}
+
+static void kill_subscriber(struct heir *heir, const struct testpoints *points, uint64_t i)
+{
+	struct life life = { .heir = heir, .isolation = (enum leat_isolation)pick(3) };
+	pid_t pid;
+
+	/* At a point if it comes there in time. */
+	strcpy(target, i % 2 ? "" : points->names[i / 2 % points->n]);
+	left = 1 + pick(5);
+	store_release(&heir->begun, 0);
+	pid = harness_fork(subscribe, &life);
+	kill_some_time(pid, &heir->begun, i % 2 ? 3000000 : 8000000);
+	must(reap_victim(pid), "a subscriber ended");
+}
+
+static void subscribe_round(struct heir *heir, const struct testpoints *points, uint64_t n)
+{
+	struct crowd_part parts[2];
+	pid_t pids[2], last;
+
+	open_round();
+	for (unsigned i = 0; i < 2; i++) {
+		parts[i] = (struct crowd_part){ .crowd = crowd,
+						.writer = 1 + i,
+						.n_steps = n * 20,
+						.seed = harness_random(&seed) };
+		pids[i] = harness_fork(crowd_publish, &parts[i]);
+	}
+	for (uint64_t i = 0; i < n; i++)
+		kill_subscriber(heir, points, i);
+	store_release(&crowd->stop, 1);
+	for (unsigned i = 0; i < 2; i++)
+		harness_reap_ok(pids[i], 60, "a publisher");
+	crowd_end(crowd);
+	last = harness_fork(subscribe, &(struct life){ .heir = heir, .to_the_end = true });
+	harness_reap_ok(last, 60, "the last heir");
+	must(account_reader_check(heir->reader, &nothing_is_lost), "the heirs: %s",
+	     account_reader_complaint(heir->reader));
+	account_reader_clear(heir->reader);
+	for (uint32_t i = 0; i < SHARDS; i++)
+		store_release(&heir->sure[i], 0);
+	close_round();
+}
+
+START_TEST(subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody)
+{
+	struct heir *heir = harness_shared(sizeof(*heir));
+	uint64_t n = n_kills(KILLS);
+	struct testpoints points;
+
+	setup_crowd(0);
+	heir->reader = account_reader_new(crowd->account);
+	points_of(testpoints_is_subscribers, &points);
+	for (uint64_t done = 0; done < n; done += ROUND)
+		subscribe_round(heir, &points, n - done < ROUND ? n - done : ROUND);
+	report("subscribers", n);
+	harness_bus_stop(&crowd->bus);
+}
+END_TEST
+
+/* ---- the daemon ---- */
+
+static bool is_daemons(const char *name)
+{
+	return !testpoints_is_publishers(name) && !testpoints_is_subscribers(name);
+}
+
+static pid_t child_of(pid_t keeper)
+{
+	char path[64], line[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper, (int)keeper);
+	file = fopen(path, "re");
+	if (file && !fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	if (file)
+		fclose(file);
+	return (pid_t)strtol(line, NULL, 10);
+}
+
+static bool answers(void *arg)
+{
+	struct leat_bus *bus;
+
+	(void)arg;
+	if (leat_connect(crowd->bus.sock, NULL, &bus) < 0)
+		return false;
+	leat_close(bus);
+	return true;
+}
+
+static bool has_other_child(void *arg)
+{
+	pid_t pid = child_of(crowd->bus.pid);
+
+	return pid > 0 && pid != *(pid_t *)arg;
+}
+
+static void kill_daemon_now(void)
+{
+	pid_t none = 0, pid;
+
+	must(harness_until(has_other_child, &none, 30), "the keeper has no child");
+	pid = child_of(crowd->bus.pid);
+	if (pid > 0)
+		kill(pid, SIGKILL);
+	must(harness_until(has_other_child, &pid, 30), "no daemon comes back");
+}
+
+static bool is_gone(void *arg)
+{
+	return access(arg, F_OK) < 0;
+}
+
+/* At that point if it comes there soon, in any case soon. */
+static void kill_daemon_at(const char *name)
+{
+	char armed[160];
+	int fd;
+
+	snprintf(armed, sizeof(armed), "%s/points/%s", crowd->bus.dir, name);
+	fd = open(armed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	must(fd >= 0, "%s: %s", armed, strerror(errno));
+	close(fd);
+	if (testpoints_is_starts(name))
+		kill_daemon_now();
+	n_at_points++;
+	if (harness_until(is_gone, armed, 0.2) || unlink(armed) < 0)
+		return;
+	n_at_points--;
+	kill_daemon_now();
+}
+
+/* One that serves, and then perhaps those that come after it, before they do. */
+static void kill_daemons(const struct testpoints *points, uint64_t i)
+{
+	must(harness_until(answers, NULL, 30), "no daemon answers");
+	if (i % 2 == 0) {
+		kill_daemon_at(points->names[i / 2 % points->n]);
+	} else {
+		pause_ns(pick(20000000));
+		kill_daemon_now();
+	}
+	for (uint64_t more = pick(ROW); more > 0; more--) {
+		pause_ns(pick(15000000));
+		kill_daemon_now();
+	}
+}
+
+/* The keeper writes down each. */
+static uint64_t n_daemons_killed(void)
+{
+	char path[128], line[512];
+	uint64_t n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/log", crowd->bus.dir);
+	file = fopen(path, "re");
+	must(file, "%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), file))
+		n += strstr(line, "was ended by signal 9") != NULL;
+	fclose(file);
+	return n;
+}
+
+static void daemon_round(const struct testpoints *points, uint64_t n)
+{
+	struct crowd_part parts[WRITERS - 1];
+	uint64_t before = n_daemons_killed();
+	pid_t pids[WRITERS - 1];
+
+	open_round();
+	for (unsigned i = 0; i < WRITERS - 1; i++) {
+		parts[i] = (struct crowd_part){ .crowd = crowd,
+						.writer = 1 + i,
+						.n_steps = RECORDS / LOAD_MANY - 1,
+						.seed = harness_random(&seed) };
+		pids[i] = harness_fork(crowd_publish, &parts[i]);
+	}
+	for (uint64_t i = 0; n_daemons_killed() - before < n; i++) {
+		kill_daemons(points, i);
+		if (i % 20 == 0)
+			crowd_wait(crowd, 20, "between daemons");
+	}
+	store_release(&crowd->stop, 1);
+	for (unsigned i = 0; i < WRITERS - 1; i++)
+		harness_reap_ok(pids[i], 90, "a publisher");
+	close_round();
+}
+
+START_TEST(daemons_killed_anywhere_and_while_they_recover_lose_nothing)
+{
+	uint64_t n = n_kills(KILLS), killed;
+	struct testpoints points;
+
+	setenv("LEAT_KEEPER_EAGER", "1", 1);
+	setup_crowd(HARNESS_KEEP | HARNESS_TESTPOINTS);
+	points_of(is_daemons, &points);
+	while ((killed = n_daemons_killed()) < n)
+		daemon_round(&points, n - killed < ROUND ? n - killed : ROUND);
+	printf("%llu of them at a test point\n", (unsigned long long)n_at_points);
+	must(n_at_points > n / 16, "hardly any daemon dies at a test point");
+	report("daemons", killed);
+	harness_bus_stop(&crowd->bus);
+}
+END_TEST
+
+/* ---- everybody at once ---- */
+
+/* Everybody of the bus dies, and with them the rings; what is in the page cache is not lost. */
+static void die_all(_Atomic int begun[WRITERS])
+{
+	struct crowd_part parts[WRITERS];
+	pid_t pids[WRITERS];
+
+	for (unsigned i = 0; i < WRITERS; i++) {
+		parts[i] = (struct crowd_part){ .crowd = crowd,
+						.writer = i,
+						.n_steps = UINT64_MAX,
+						.seed = harness_random(&seed) };
+		store_release(&begun[i], 0);
+		parts[i].begun = &begun[i];
+		pids[i] = harness_fork(crowd_publish, &parts[i]);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		must(harness_until(has_begun, &begun[i], 20), "a publisher does not begin");
+	pause_ns(pick(60000000));
+	/* In any order; who is left may still be told something. */
+	if (pick(2))
+		harness_bus_kill(&crowd->bus);
+	for (unsigned i = 0; i < WRITERS; i++)
+		harness_kill(pids[i]);
+	if (crowd->bus.pid)
+		harness_bus_kill(&crowd->bus);
+	harness_bus_restart(&crowd->bus);
+}
+
+START_TEST(when_everybody_is_killed_what_was_written_is_there)
+{
+	/* The rings are gone: what was only there is reported as positions that are not used. */
+	static const struct account_terms terms = { .gaps = { 1u << LEAT_GAP_JUMP } };
+	_Atomic int *begun = harness_shared(WRITERS * sizeof(*begun));
+	uint64_t n = n_kills(KILLS) / 10;
+	struct leat_bus *bus;
+
+	setup_crowd(HARNESS_TESTPOINTS);
+	for (uint64_t i = 0; i < n; i++) {
+		if (i % ROUND == 0) {
+			bus = harness_connect(&crowd->bus);
+			account_clear(crowd->account);
+			if (i > 0)
+				must(leat_stream_delete(bus, "kills") == 0, "deleting");
+			harness_stream(bus, "kills", SHARDS, RING, NULL);
+			leat_close(bus);
+		}
+		die_all(begun);
+		if (i % 5 != 4 && i != n - 1)
+			continue;
+		crowd_read_late(crowd);
+		must(account_reader_check(crowd->late, &terms), "after all died: %s",
+		     account_reader_complaint(crowd->late));
+	}
+	printf("%llu times everybody\n", (unsigned long long)n);
+	harness_bus_stop(&crowd->bus);
+}
+END_TEST
+
+static void add(Suite *suite, const char *name, const TTest *test)
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, getenv("LEAT_KILLS") ? 36000 : 240);
+	tcase_add_test(tcase, test);
+	suite_add_tcase(suite, tcase);
+}
+
+/* CK_RUN_CASE chooses one. */
+int main(void)
+{
+	Suite *suite = suite_create("crash_kills");
+
+	add(suite, "publishers", publishers_killed_anywhere_cost_nothing_that_was_acknowledged);
+	add(suite, "subscribers",
+	    subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody);
+	add(suite, "daemons", daemons_killed_anywhere_and_while_they_recover_lose_nothing);
+	add(suite, "everybody", when_everybody_is_killed_what_was_written_is_there);
+	return harness_main(suite);
+}
