@@ -134,7 +134,7 @@ C_TESTS := $(filter %.c,$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \
 	$(CRASH_TESTS) $(SYS_TESTS) $(BENCH_PROGRAMS))
 PRODUCT_SRCS := $(sort $(LIB_SRCS) $(PERSIST_SRCS) $(DAEMON_SRCS) $(TOOLS_SRCS))
 TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c \
-	tests/testpoint_dir.c
+	tests/testpoint_dir.c tests/fault_file.c
 
 $(B)/obj/%.o: %.c Makefile $(flags_file)
 	$(call say,CC,$<)
@@ -210,8 +210,8 @@ $(call peer_program,$(PEERS_HERE)): $(B)/leat-bench-%: $(B)/obj/tools/peer_%.o \
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $($*_LIBS) $(client_LIBS) -lm
 
 # The daemon and the tool with test points, for crash tests. The daemon dies where
-# a file in a directory says, see tests/testpoint_dir.c.
-$(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS) tests/testpoint_dir.c) \
+# a file in a directory says, see tests/testpoint_dir.c, and its disk fails where a page says so.
+$(B)/tests/leatd: $(call tobj,$(DAEMON_SRCS) tests/testpoint_dir.c tests/fault_file.c) \
 		$(B)/tlib/persist.a $(B)/tlib/shm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)

@@ -66,6 +66,8 @@ static void main_block_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A file that may not grow is an error of the write, like a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* 0, 1 to end with *ret_status, or negative errno with a sentence. */

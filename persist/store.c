@@ -274,8 +274,12 @@ int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len
 
 uint64_t store_room(const struct store *store)
 {
-	uint64_t used = store->next_pos - store->current->base;
+	uint64_t used;
 
+	/* After an error it can take a while until the next segment is begun. */
+	if (!store->current)
+		return 0;
+	used = store->next_pos - store->current->base;
 	return used < store->segment_len ? store->segment_len - used : 0;
 }
 

@@ -107,7 +107,7 @@ struct store *store_close(struct store *store);
  */
 int store_write(struct store *store, uint64_t pos, const void *buf, uint64_t len, uint64_t max_ns);
 
-/* Bytes that still fit the current segment. */
+/* Bytes that still fit the current segment; 0 while an error has left none. */
 uint64_t store_room(const struct store *store);
 
 /*

@@ -107,6 +107,7 @@ SYS_TESTS += \
 	tests/sys_client_subscribe.c \
 	tests/sys_control_flood.c \
 	tests/sys_control_keep.sh \
+	tests/sys_disk_faults.c \
 	tests/sys_idle.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \
