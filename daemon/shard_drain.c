@@ -29,6 +29,7 @@ static bool shard_valid_record(const struct ring *ring, uint64_t pos, uint64_t w
 	struct record_view view;
 	uint32_t crc;
 
+	shared_load((const char *)bytes + offsetof(struct record_header, crc), sizeof(crc));
 	memcpy(&crc, (const char *)bytes + offsetof(struct record_header, crc), sizeof(crc));
 	if ((ring->flags & GOVERN_F_CHECKSUM) &&
 	    crc != record_crc(ring->crc_seed, pos, word, bytes))
@@ -95,7 +96,9 @@ static uint64_t shard_tail_bits(const struct shard *shard, uint64_t raw)
 static uint64_t shard_tail(struct shard *shard)
 {
 	struct ring *ring = shard->cur.ring;
-	uint64_t raw = load_relaxed(&ring->publish->tail);
+	/* MO(tail.A) pairs with tail.R in ring_try_reserve(), as in ring_tail(). Loaded once: what
+	 * is checked here is what is used. */
+	uint64_t raw = load_acquire(&ring->publish->tail);
 	uint64_t tail = raw & ~(uint64_t)(RECORD_ALIGN - 1);
 	uint64_t limit = load_relaxed(&ring->govern->limit);
 	uint64_t bits = raw & (RECORD_ALIGN - 1);
@@ -104,7 +107,7 @@ static uint64_t shard_tail(struct shard *shard)
 	if (likely((bits | (uint64_t)shard->succession | (uint64_t)shard->want_stop) == 0) ||
 	    bits == shard_tail_bits(shard, raw)) {
 		if (likely(tail >= shard->pos && tail <= limit))
-			return ring_tail(ring);
+			return tail;
 	}
 	tail = tail > limit ? limit : max_u64(tail, shard->pos);
 	log_limited(LOG_LEVEL_WARNING,

@@ -112,6 +112,7 @@ static uint64_t shard_decide_one(struct shard *shard, uint64_t pos, uint64_t tai
 
 	len = shard_drain_unit(old, pos, word, tail, &n_records, &max_ns);
 	if (len > 0) {
+		shared_load(ring_at(old, pos), len);
 		memcpy(ring_at(new, pos), ring_at(old, pos), len);
 		store_relaxed(&((struct record_header *)ring_at(new, pos))->word, word);
 		/* The copy is made of memory that others may write: it counts if it is valid. */

@@ -14,10 +14,34 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+/*
+ * Memory that others may write is about to be read. Nothing in a normal build; with
+ * -DLEAT_TESTPOINTS a test sees each reading and can change what is read: what is looked at twice
+ * may be something else the second time.
+ */
+#ifdef LEAT_TESTPOINTS
+extern void (*shared_load_hook)(const volatile void *at, uint64_t len);
+#define shared_load(at, len)                                                                       \
+	do {                                                                                       \
+		if (shared_load_hook)                                                              \
+			shared_load_hook((at), (len));                                             \
+	} while (0)
+#define shared_loaded(p, value)                                                                    \
+	({                                                                                         \
+		shared_load((p), sizeof(*(p)));                                                    \
+		(value);                                                                           \
+	})
+#else
+#define shared_load(at, len)                                                                       \
+	do {                                                                                       \
+	} while (0)
+#define shared_loaded(p, value) (value)
+#endif
+
+#define load_relaxed(p) shared_loaded((p), atomic_load_explicit((p), memory_order_relaxed))
 #define store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define load_acquire(p) shared_loaded((p), atomic_load_explicit((p), memory_order_acquire))
 #define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define fetch_or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)

@@ -32,5 +32,5 @@ uint32_t crc32c_pair(uint32_t crc, const void *first, size_t first_len, const vo
 
 uint32_t crc32c(uint32_t crc, const void *buf, size_t len)
 {
-	return crc32c_pair(crc, buf, len, NULL, 0);
+	return crc32c_pair(crc, buf, len, "", 0);
 }

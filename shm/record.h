@@ -164,6 +164,7 @@ static inline int record_parse(uint64_t word, const void *bytes, uint64_t pos,
 	struct record_view view = { .pos = pos, .kind = record_word_kind(word), .len = len };
 	uint16_t key_len, headers_len;
 
+	shared_load(p, RECORD_HEADER_LEN);
 	memcpy(&view.timestamp_ns, p + 8, 8);
 	memcpy(&key_len, p + 20, 2);
 	memcpy(&headers_len, p + 22, 2);
@@ -173,6 +174,7 @@ static inline int record_parse(uint64_t word, const void *bytes, uint64_t pos,
 		if (record_word_flags(word) & RECORD_F_EVENT_TIME) {
 			if (len < off + RECORD_EVENT_TIME_LEN)
 				return -EBADMSG;
+			shared_load(p + off, 8);
 			memcpy(&view.event_time_ns, p + off, 8);
 			off += RECORD_EVENT_TIME_LEN;
 		}
@@ -211,6 +213,7 @@ static inline uint32_t record_crc_fast(uint32_t seed, uint64_t pos, uint64_t wor
 	uint64_t timestamp_ns, who, crc = (uint32_t)~seed;
 	uint32_t lens;
 
+	shared_load(p, RECORD_HEADER_LEN);
 	memcpy(&timestamp_ns, p + offsetof(struct record_header, timestamp_ns), 8);
 	memcpy(&who, p + offsetof(struct record_header, publisher), 8);
 	memcpy(&lens, p + offsetof(struct record_header, key_len), 4);
@@ -219,9 +222,11 @@ static inline uint32_t record_crc_fast(uint32_t seed, uint64_t pos, uint64_t wor
 	crc = crc32c_step8(crc, timestamp_ns);
 	crc = crc32c_step8(crc, who);
 	crc = crc32c_step8(crc, lens);
-	if (record_word_kind(word) == RECORD_COMMITTED)
+	if (record_word_kind(word) == RECORD_COMMITTED) {
+		shared_load(p + RECORD_HEADER_LEN, record_word_len(word) - RECORD_HEADER_LEN);
 		crc = crc32c_run(crc, p + RECORD_HEADER_LEN,
 				 record_word_len(word) - RECORD_HEADER_LEN);
+	}
 	return ~(uint32_t)crc;
 }
 

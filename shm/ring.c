@@ -393,6 +393,7 @@ __attribute__((no_sanitize("thread"), noinline)) static void ring_copy(void *to,
 #else
 static inline void ring_copy(void *to, const void *from, uint64_t len)
 {
+	shared_load(from, len);
 	memcpy(to, from, len);
 }
 #endif

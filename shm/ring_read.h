@@ -34,6 +34,7 @@ static inline_always bool ring_read_short(const struct ring *ring, uint64_t pos,
 	/* Whole steps: what lies between a record and the next belongs to it. */
 	end = at + align_up(len, RECORD_ALIGN);
 	do {
+		shared_load(at, RECORD_ALIGN);
 		memcpy(buf, at, RECORD_ALIGN);
 		buf += RECORD_ALIGN;
 		at += RECORD_ALIGN;

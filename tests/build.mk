@@ -12,6 +12,7 @@ TEST_HELPER_SRCS += \
 	tests/image.c \
 	tests/ledger.c \
 	tests/load.c \
+	tests/hostile.c \
 	tests/party.c \
 	tests/persist_log.c \
 	tests/ring_bed.c \
@@ -75,7 +76,9 @@ UNIT_TESTS += \
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
 	tests/fuzz_client_reply.c \
+	tests/fuzz_client_ring.c \
 	tests/fuzz_daemon_control.c \
+	tests/fuzz_daemon_drain.c \
 	tests/fuzz_ring.c \
 	tests/fuzz_segment.c \
 	# end of FUZZ_TESTS

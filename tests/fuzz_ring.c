@@ -1,37 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What hostile publishers can do to everybody who reads their ring. The input is a script of
- * changes and calls, then the ring's memory:
- *
- *   1 byte    number of steps
- *   12 bytes  a step: 1 what, 1 slot, 2 place (in units of 32 bytes), 8 value
- *   the rest  ring memory from index 0 on
+ * changes and calls, then the ring's memory, as hostile.h says; changes come between the calls and
+ * in the middle of them.
  *
  * Nothing may crash, read past its private copy (made to measure), or break what the calls promise.
  */
-#include "tests/ring_bed.h"
-
-enum {
-	STEP_LEN = 12,
-	N_STEPS_MAX = 64,
-};
-
-struct step {
-	uint8_t what;
-	uint8_t slot;
-	uint16_t place;
-	uint64_t value;
-};
+#include "tests/hostile.h"
 
 static struct ring_bed bed;
 static struct ring_bed_drain drain;
 static uint64_t limit;
 static volatile uint64_t sink;
-
-static uint64_t step_pos(const struct step *step)
-{
-	return LAYOUT_FIRST_POS - LAYOUT_RING_MIN + (uint64_t)step->place * RECORD_ALIGN;
-}
 
 /* Touches every byte that a pointer into a record promises. */
 static void touch(const void *at, uint64_t len)
@@ -60,7 +40,8 @@ static void take_apart(uint64_t word, const void *bytes, uint64_t pos)
 	}
 }
 
-/* A run as a subscriber takes it apart: from the copy alone. */
+/* A run as a subscriber takes it apart: from the copy alone, where every word may have become
+ * another since the ring was walked. */
 static void walk_copy(const char *copy, uint64_t len, uint64_t pos)
 {
 	uint64_t at = 0;
@@ -69,36 +50,40 @@ static void walk_copy(const char *copy, uint64_t len, uint64_t pos)
 		uint64_t word;
 
 		memcpy(&word, copy + at, 8);
-		bed_must(record_word_is_done(word, bed.reader->max_len, bed.reader->len),
+		bed_must(record_word_is_done(word, bed.reader->max_len, bed.reader->len) ||
+				 hostile_is_at_work(),
 			 "an unfinished word in a run");
+		if (!record_word_is_done(word, bed.reader->max_len, bed.reader->len) ||
+		    (record_word_kind(word) == RECORD_COMMITTED && record_step(word) > len - at))
+			break;
 		take_apart(word, copy + at, pos + at);
 		at += record_step(word);
 	}
 }
 
-static void try_read(const struct step *step)
+static void try_read(const struct hostile_step *step)
 {
 	uint64_t cap = step->value % (LAYOUT_RING_MIN + 4096), len = 0;
-	uint64_t upto = step->slot & 1 ? UINT64_MAX : step_pos(step) + step->slot * 64u;
+	uint64_t upto = step->slot & 1 ? UINT64_MAX : hostile_pos(step) + step->slot * 64u;
 	char *copy = malloc(cap ? cap : 1);
 	int r;
 
 	if (step->slot & 2)
 		limit = 0;
-	r = ring_read(bed.reader, step_pos(step), upto, &limit, copy, cap, &len);
+	r = ring_read(bed.reader, hostile_pos(step), upto, &limit, copy, cap, &len);
 	bed_must(r >= 0 && r <= RING_E_GARBAGE, "ring_read: %d", r);
 	if (r == 0) {
 		bed_must(len >= RECORD_HEADER_LEN && len <= cap, "a run of the wrong length");
-		walk_copy(copy, len, step_pos(step));
+		walk_copy(copy, len, hostile_pos(step));
 	}
 	bed_must(r != RING_E_SMALL || (len > cap && len <= record_span(bed.reader->max_len)),
 		 "a need that no record has");
 	free(copy);
 }
 
-static void try_look(const struct step *step)
+static void try_look(const struct hostile_step *step)
 {
-	uint64_t pos = step_pos(step), at = 0, word;
+	uint64_t pos = hostile_pos(step), at = 0, word;
 	char copy[RING_SHORT_LEN];
 	const void *bytes;
 	int r = ring_peek(bed.reader, pos, &limit, &word, &bytes);
@@ -118,7 +103,7 @@ static void try_look(const struct step *step)
 	bed_must(r == RING_E_LAPPED || at % RECORD_ALIGN == 0, "no boundary");
 }
 
-static void try_tail(const struct step *step)
+static void try_tail(const struct hostile_step *step)
 {
 	uint64_t tail;
 
@@ -129,9 +114,9 @@ static void try_tail(const struct step *step)
 	bed_must(tail % RECORD_ALIGN == 0, "a tail between two places");
 }
 
-static void try_unit(const struct step *step)
+static void try_unit(const struct hostile_step *step)
 {
-	uint64_t tail = ring_tail(bed.daemon), pos = step_pos(step);
+	uint64_t tail = ring_tail(bed.daemon), pos = hostile_pos(step);
 	uint64_t word, len;
 
 	if (pos < ring_reclaimed(bed.daemon) || pos >= tail)
@@ -143,7 +128,7 @@ static void try_unit(const struct step *step)
 	bed_must(len <= bed.daemon->len, "a hole longer than the ring");
 }
 
-static void try_publish(const struct step *step)
+static void try_publish(const struct hostile_step *step)
 {
 	struct ring_publisher publisher;
 	uint64_t tail = load_relaxed(&bed.daemon->publish->tail);
@@ -153,15 +138,17 @@ static void try_publish(const struct step *step)
 	r = ring_bed_publish(&publisher, 1, step->value, 16 + step->value % 1000, NULL);
 	bed_must(r == 0 || r == RING_E_FULL || r == RING_E_CLOSED || r == -EBADMSG, "publish: %d",
 		 r);
+	if (hostile_is_at_work())
+		return;
 	bed_must(r != 0 || load_relaxed(&bed.daemon->publish->tail) > tail, "nothing reserved");
 	bed_must((load_relaxed(&publisher.slot->claim) & 1) == 0, "the claim stays odd");
 }
 
-static void do_step(const struct step *step)
+static void do_step(const struct hostile_step *step)
 {
 	uint64_t off = ((uint64_t)step->place * 8 + step->slot * 8u) % LAYOUT_RING_MIN;
 
-	switch (step->what % 10) {
+	switch (step->what % 12) {
 	case 0:
 		try_read(step);
 		break;
@@ -176,7 +163,7 @@ static void do_step(const struct step *step)
 		break;
 	case 4:
 		/* The daemon's own position bounds what it gives back. */
-		ring_reclaim(bed.daemon, min_u64(step_pos(step), drain.pos));
+		ring_reclaim(bed.daemon, min_u64(hostile_pos(step), drain.pos));
 		break;
 	case 5:
 		for (int i = 0; i < 3; i++)
@@ -188,35 +175,25 @@ static void do_step(const struct step *step)
 		break;
 	case 7:
 		if (ring_state(bed.daemon, NULL) == GOVERN_OPEN)
-			ring_set_succeeded(bed.daemon, step_pos(step));
+			ring_set_succeeded(bed.daemon, hostile_pos(step));
 		break;
 	case 8:
 		try_unit(step);
 		break;
-	default:
+	case 9:
 		try_publish(step);
+		break;
+	case 10:
+		hostile_arm(step);
+		break;
+	default:
+		hostile_arm_loaded(step);
 		break;
 	}
 }
 
-/* The ring as region_create() made it. */
 static void begin(void)
 {
-	struct layout_govern *govern;
-
-	if (!bed.daemon)
-		ring_bed_init(&bed, LAYOUT_RING_MIN);
-	govern = bed.daemon->govern;
-	memset(bed.daemon->data, 0, bed.daemon->len);
-	memset(bed.daemon->publish->slots, 0, sizeof(bed.daemon->publish->slots));
-	memset(govern->owners, 0, sizeof(govern->owners));
-	store_relaxed(&bed.daemon->publish->tail, LAYOUT_FIRST_POS);
-	store_relaxed(&bed.daemon->wait->n_sleepers, 0);
-	store_relaxed(&govern->limit, LAYOUT_FIRST_POS + LAYOUT_RING_MIN);
-	store_relaxed(&govern->reclaimed, LAYOUT_FIRST_POS);
-	store_relaxed(&govern->close_pos, LAYOUT_POS_END);
-	store_relaxed(&govern->attention, 0);
-	store_relaxed(&govern->state, GOVERN_OPEN);
 	ring_bed_drain_init(&drain, bed.daemon, LAYOUT_FIRST_POS);
 	limit = 0;
 }
@@ -225,21 +202,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t data_len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t data_len)
 {
-	size_t n_steps, memory;
-
-	if (data_len < 1)
-		return 0;
-	n_steps = min_u64(data[0] % N_STEPS_MAX, (data_len - 1) / STEP_LEN);
-	memory = 1 + n_steps * STEP_LEN;
-	begin();
-	memcpy(bed.writer->data, data + memory, min_u64(data_len - memory, LAYOUT_RING_MIN));
-	for (size_t i = 0; i < n_steps; i++) {
-		const uint8_t *p = data + 1 + i * STEP_LEN;
-		struct step step = { .what = p[0], .slot = p[1] };
-
-		memcpy(&step.place, p + 2, 2);
-		memcpy(&step.value, p + 4, 8);
-		do_step(&step);
-	}
+	hostile_run(&bed, data, data_len, begin, do_step);
 	return 0;
 }
