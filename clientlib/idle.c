@@ -15,9 +15,13 @@ enum {
 	IDLE_SPINS = 16,   /* looks at everything between two at the clock */
 };
 
-/* A sleep lasts at least so long, and no longer than nothing has come already: a daemon that died
- * with its rings is noticed soon by who was busy, and a bus at rest is left at rest. */
-#define IDLE_SLICE_NS (2 * NS_PER_S)
+/*
+ * A sleep lasts at least so long, and no longer than nothing has come already. Whoever may map a
+ * bell can move its sleepers elsewhere (FUTEX_REQUEUE wants no more than to read), where nobody
+ * wakes them: then they look again after so long. A daemon that died with its rings is noticed soon
+ * by who was busy, too, and a bus at rest is left at rest.
+ */
+#define IDLE_SLICE_NS (20 * NS_PER_MS)
 #define IDLE_SLICE_MAX_NS (16 * NS_PER_S)
 #define IDLE_CHECK_NS NS_PER_S
 #define IDLE_BLIND_NS NS_PER_MS /* where the kernel has no membarrier */

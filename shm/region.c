@@ -315,21 +315,17 @@ static int region_check_fd(int fd, uint64_t len, uint64_t *ret_page_len)
 }
 
 /*
- * What others may write is not believed and need not be: the wait page's header is everybody's,
- * and the daemon has no use for what publishers may have made of theirs.
+ * The govern page alone is looked at, and the others are good with it: they were made together.
+ * What publishers or everybody can write is not believed, and must not keep anybody out.
  */
-static int region_check_page(const struct layout_header *header, enum region_kind kind,
-			     enum region_access access)
+static int region_check_page(const struct layout_header *header, enum region_kind kind)
 {
-	static const uint64_t magic[REGION_N] = { 0, LAYOUT_MAGIC_PUBLISH, LAYOUT_MAGIC_GOVERN,
-						  LAYOUT_MAGIC_WAIT };
-
-	if (kind == REGION_WAIT || (kind == REGION_PUBLISH && access == REGION_DAEMON))
+	if (kind != REGION_GOVERN)
 		return 0;
 	/* MO(ready.A) pairs with ready.R in region_init_pages(). */
 	if (load_acquire(&header->ready) != LAYOUT_READY)
 		return -EBADMSG;
-	if (header->magic != magic[kind] || header->order_mark != LAYOUT_ORDER_MARK)
+	if (header->magic != LAYOUT_MAGIC_GOVERN || header->order_mark != LAYOUT_ORDER_MARK)
 		return -EBADMSG;
 	if (header->major != LAYOUT_MAJOR || header->incompat != 0)
 		return -EPROTONOSUPPORT;
@@ -390,7 +386,7 @@ int region_map(int fd, enum region_kind kind, enum region_access access, uint64_
 		(void)madvise(region.base, mapped,
 			      writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 	if (kind != REGION_RING) {
-		r = region_check_page(region.base, kind, access);
+		r = region_check_page(region.base, kind);
 		if (r < 0) {
 			region_unmap(&region, kind);
 			return r;

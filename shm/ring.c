@@ -55,6 +55,7 @@
 #include "shm/ring.h"
 
 #include <limits.h>
+#include <poll.h>
 
 #include "shm/ring_publish.h"
 #include "shm/testpoint.h"
@@ -340,11 +341,17 @@ void ring_kick_drain(struct ring_publisher *publisher, bool always)
 	static const uint64_t one = 1;
 	struct ring *ring = publisher->ring;
 
+	struct pollfd room = { .fd = publisher->kick_fd, .events = POLLOUT };
+
 	if (publisher->kick_fd < 0)
 		return;
 	/* MO(kick.A) pairs with kick.R in ring_drain_sleeps() and ring_drain_rearm(): of all who
 	 * find the drain asleep, or wait for it, one pays for the system call. */
 	if (xchg_acq_rel(&ring->publish->drain_kicked, 1) != 0 && !always)
+		return;
+	/* Other publishers have this open file description as well: they can fill the counter and
+	 * take O_NONBLOCK away. Full, it wakes the drain without us. */
+	if (poll(&room, 1, 0) != 1 || (room.revents & POLLOUT) == 0)
 		return;
 	publisher->n_kicks++;
 	(void)!write(publisher->kick_fd, &one, sizeof(one));

@@ -15,6 +15,7 @@ TEST_HELPER_SRCS += \
 	tests/hostile.c \
 	tests/party.c \
 	tests/persist_log.c \
+	tests/raw.c \
 	tests/ring_bed.c \
 	tests/testpoints.c \
 	# end of TEST_HELPER_SRCS
@@ -85,6 +86,7 @@ FUZZ_TESTS += \
 
 # .c or .sh from here on.
 STRESS_TESTS += \
+	tests/stress_hostile.c \
 	tests/stress_publisher_killed.c \
 	tests/stress_ring_moves.c \
 	tests/stress_ring.c \
@@ -116,6 +118,7 @@ SYS_TESTS += \
 	tests/sys_kill_daemon.c \
 	tests/sys_no_system_call.c \
 	tests/sys_permission.c \
+	tests/sys_permission_table.c \
 	tests/sys_product_instructions.c \
 	tests/sys_readme.sh \
 	tests/sys_replay.sh \

@@ -264,6 +264,21 @@ static bool bus_answers(void *arg)
 	return true;
 }
 
+static const struct harness_user daemon_user = { .uid = HARNESS_DAEMON_UID,
+						 .gid = HARNESS_DAEMON_UID };
+
+/* Opened first: the other user may not reach the folder. */
+static void exec_as_daemon_user(const char *path, const char *const *words)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+
+	/* Root's configuration is not this user's. */
+	setenv("HOME", "/", 1);
+	unsetenv("XDG_CONFIG_HOME");
+	harness_become(&daemon_user);
+	fexecve(fd, (char **)(uintptr_t)words, environ);
+}
+
 static void start_daemon(struct harness_bus *bus)
 {
 	char path[640], runtime[112], data[112], log[112], points[112];
@@ -290,6 +305,8 @@ static void start_daemon(struct harness_bus *bus)
 		dup2(fd, 1);
 		dup2(fd, 2);
 		setenv("LEAT_TESTPOINT_DIR", points, 1);
+		if (bus->flags & HARNESS_USER)
+			exec_as_daemon_user(path, words);
 		execv(path, (char **)(uintptr_t)words);
 		fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
 		_exit(127);
@@ -313,6 +330,12 @@ void harness_bus_start(struct harness_bus *bus, unsigned flags)
 	must(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
 	if (flags & HARNESS_PUBLIC)
 		must(chmod(bus->dir, 0755) == 0, "chmod: %s", strerror(errno));
+	for (size_t i = 0; (flags & HARNESS_USER) && i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", bus->dir,
+			 (const char *[]){ "data", "run", "points", "." }[i]);
+		must(chown(path, daemon_user.uid, daemon_user.gid) == 0, "chown %s: %s", path,
+		     strerror(errno));
+	}
 	snprintf(bus->sock, sizeof(bus->sock), "%s/run/bus.sock", bus->dir);
 	start_daemon(bus);
 }

@@ -24,6 +24,11 @@ enum {
 	HARNESS_TESTPOINTS = 2, /* the daemon that was built with test points: testpoint_dir.c,
 				   with the directory `points` of the bus */
 	HARNESS_PUBLIC = 4,     /* other users can reach the socket */
+	HARNESS_USER = 8,       /* the daemon is nobody special: HARNESS_DAEMON_UID. Needs root. */
+};
+
+enum {
+	HARNESS_DAEMON_UID = 64000
 };
 
 /* A bus: a directory, and the daemon in it while there is one. */

@@ -2,17 +2,15 @@
 /* Permission is enforced by the kernel: tried with real different users, so it needs root. */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/harness.h"
+#include "tests/raw.h"
 
 /* None of these need to exist in /etc/passwd. */
 static const struct harness_user owner = { .uid = 64001, .gid = 64001 };
@@ -20,81 +18,6 @@ static const struct harness_user stranger = { .uid = 65534, .gid = 65534 };
 static const struct harness_user member = { .uid = 64002, .gid = 64002, .group = 64100 };
 
 static struct harness_bus bus;
-
-/* ---- the protocol, spoken without the library ---- */
-
-struct reply {
-	json_t *json;
-	int fds[16];
-	size_t n_fds;
-};
-
-static int raw_connect(void)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", bus.sock);
-	must(fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0, "connect: %s",
-	     strerror(errno));
-	return fd;
-}
-
-static void raw_request(int fd, const char *request, struct reply *ret_reply)
-{
-	static char buf[1 << 16];
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(16 * sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *cmsg;
-	ssize_t n;
-
-	*ret_reply = (struct reply){ 0 };
-	must(send(fd, request, strlen(request), MSG_NOSIGNAL) > 0, "send: %s", strerror(errno));
-	n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	must(n > 0, "no reply to %s", request);
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS) {
-		ret_reply->n_fds = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(ret_reply->fds, CMSG_DATA(cmsg), ret_reply->n_fds * sizeof(int));
-	}
-	ret_reply->json = json_loadb(buf, (size_t)n, 0, NULL);
-	must(ret_reply->json, "a reply that is not JSON to %s", request);
-}
-
-static bool reply_ok(const struct reply *reply)
-{
-	return json_is_true(json_object_get(reply->json, "ok"));
-}
-
-static int raw_hello(void)
-{
-	struct reply reply;
-	int fd = raw_connect();
-
-	raw_request(fd, "{\"op\":\"hello\",\"version\":1,\"client\":\"intruder\"}", &reply);
-	must(reply_ok(&reply), "hello was refused");
-	json_decref(reply.json);
-	return fd;
-}
-
-static int fd_named(const struct reply *reply, const char *name)
-{
-	json_t *names = json_object_get(reply->json, "fds");
-
-	must(json_array_size(names) == reply->n_fds, "%zu fds came, %zu are named", reply->n_fds,
-	     json_array_size(names));
-	for (size_t i = 0; i < reply->n_fds; i++)
-		if (strcmp(json_string_value(json_array_get(names, i)), name) == 0)
-			return reply->fds[i];
-	return -1;
-}
 
 /* ---- what somebody who may only read tries ---- */
 
@@ -185,33 +108,33 @@ static void check_that_the_trick_works(void)
 static int attack_as_reader(void *arg)
 {
 	static const char *const read_only[] = { "ring", "publish", "govern" };
-	struct reply reply;
+	struct raw_reply reply;
 	int fd, wait;
 
 	(void)arg;
 	harness_become(&member);
 	check_that_the_trick_works();
-	fd = raw_hello();
+	fd = raw_hello(&bus);
 	raw_request(fd,
 		    "{\"op\":\"attach\",\"stream\":\"guarded\",\"shard\":0,\"role\":\"publish\"}",
 		    &reply);
-	must(!reply_ok(&reply), "a reader may attach as a publisher");
+	must(!raw_ok(&reply), "a reader may attach as a publisher");
 	must(reply.n_fds == 0, "a refusal came with fds");
 	json_decref(reply.json);
 	raw_request(fd,
 		    "{\"op\":\"attach\",\"stream\":\"guarded\",\"shard\":0,\"role\":\"subscribe\"}",
 		    &reply);
-	must(reply_ok(&reply), "a member of the group may not subscribe");
-	must(fd_named(&reply, "kick") < 0, "a subscriber gets the drain's eventfd");
+	must(raw_ok(&reply), "a member of the group may not subscribe");
+	must(raw_fd(&reply, "kick") < 0, "a subscriber gets the drain's eventfd");
 	for (size_t i = 0; i < 3; i++) {
-		int region = fd_named(&reply, read_only[i]);
+		int region = raw_fd(&reply, read_only[i]);
 
 		must(region >= 0, "no fd of %s", read_only[i]);
 		try_to_write(region, read_only[i]);
 		try_to_seal(region, read_only[i]);
 	}
 	/* The wait page is for everybody to write, but its size and its rules are fixed. */
-	wait = fd_named(&reply, "wait");
+	wait = raw_fd(&reply, "wait");
 	must(ftruncate(wait, 0) < 0 && ftruncate(wait, 1 << 20) < 0, "wait can be resized");
 	must(fchmod(wait, 0777) < 0, "the mode of wait can be changed");
 	try_to_seal(wait, "wait");
@@ -222,15 +145,15 @@ static int attack_as_reader(void *arg)
 
 static int attack_segments(void *arg)
 {
-	struct reply reply;
+	struct raw_reply reply;
 	int fd;
 
 	(void)arg;
 	harness_become(&member);
-	fd = raw_hello();
+	fd = raw_hello(&bus);
 	raw_request(fd, "{\"op\":\"segments\",\"stream\":\"guarded\",\"shard\":0,\"position\":0}",
 		    &reply);
-	must(reply_ok(&reply) && reply.n_fds > 0, "no segments for somebody who may read");
+	must(raw_ok(&reply) && reply.n_fds > 0, "no segments for somebody who may read");
 	for (size_t i = 0; i < reply.n_fds; i++)
 		try_to_write(reply.fds[i], "a segment");
 	json_decref(reply.json);
@@ -240,30 +163,30 @@ static int attack_segments(void *arg)
 
 static int attack_as_publisher(void *arg)
 {
-	struct reply reply;
+	struct raw_reply reply;
 	int fd;
 
 	(void)arg;
 	harness_become(&member);
-	fd = raw_hello();
+	fd = raw_hello(&bus);
 	raw_request(fd,
 		    "{\"op\":\"attach\",\"stream\":\"dropbox\",\"shard\":0,\"role\":\"subscribe\"}",
 		    &reply);
-	must(!reply_ok(&reply) && reply.n_fds == 0, "who may only publish can subscribe");
+	must(!raw_ok(&reply) && reply.n_fds == 0, "who may only publish can subscribe");
 	json_decref(reply.json);
 	raw_request(fd, "{\"op\":\"segments\",\"stream\":\"dropbox\",\"shard\":0,\"position\":0}",
 		    &reply);
-	must(!reply_ok(&reply) && reply.n_fds == 0, "who may only publish gets segments");
+	must(!raw_ok(&reply) && reply.n_fds == 0, "who may only publish gets segments");
 	json_decref(reply.json);
 	raw_request(fd,
 		    "{\"op\":\"attach\",\"stream\":\"dropbox\",\"shard\":0,\"role\":\"publish\"}",
 		    &reply);
-	must(reply_ok(&reply), "a member of the group may not publish");
-	try_to_write(fd_named(&reply, "govern"), "govern");
-	try_to_seal(fd_named(&reply, "govern"), "govern");
-	must(ftruncate(fd_named(&reply, "ring"), 4096) < 0, "a publisher can resize the ring");
-	try_to_seal(fd_named(&reply, "ring"), "ring");
-	try_to_seal(fd_named(&reply, "publish"), "publish");
+	must(raw_ok(&reply), "a member of the group may not publish");
+	try_to_write(raw_fd(&reply, "govern"), "govern");
+	try_to_seal(raw_fd(&reply, "govern"), "govern");
+	must(ftruncate(raw_fd(&reply, "ring"), 4096) < 0, "a publisher can resize the ring");
+	try_to_seal(raw_fd(&reply, "ring"), "ring");
+	try_to_seal(raw_fd(&reply, "publish"), "publish");
 	json_decref(reply.json);
 	close(fd);
 	return 0;

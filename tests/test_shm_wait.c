@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -494,6 +495,24 @@ START_TEST(a_futex_whose_value_differs_is_not_slept_on)
 }
 END_TEST
 
+START_TEST(a_kick_does_not_wait_for_a_counter_that_another_publisher_filled)
+{
+	uint64_t full = UINT64_MAX - 1, read_back;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	ck_assert_int_eq(write(fd, &full, sizeof(full)), sizeof(full));
+	publishers[0].kick_fd = fd;
+	/* A call that waited would be ended by the case's time-out. */
+	ring_kick_drain(&publishers[0], true);
+	ck_assert_int_eq(read(fd, &read_back, sizeof(read_back)), sizeof(read_back));
+	ck_assert_uint_eq(read_back, full);
+	ring_kick_drain(&publishers[0], true);
+	ck_assert_int_eq(read(fd, &read_back, sizeof(read_back)), sizeof(read_back));
+	ck_assert_uint_eq(read_back, 1);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("shm/wait");
@@ -520,6 +539,7 @@ int main(void)
 	tcase_add_test(tcase, reclaiming_progress_and_a_new_state_each_ring_their_bells);
 	tcase_add_test(tcase, an_acknowledgement_wakes_who_waits_for_it_and_nobody_else);
 	tcase_add_test(tcase, a_futex_whose_value_differs_is_not_slept_on);
+	tcase_add_test(tcase, a_kick_does_not_wait_for_a_counter_that_another_publisher_filled);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
