@@ -15,6 +15,7 @@
 
 enum {
 	NUMBER_BITS = 40,
+	IN_VALUE_LEN = 16, /* of a value that can hold who it is */
 	GAPS_MAX = 4096,
 };
 
@@ -185,8 +186,15 @@ uint64_t account_try(struct account *account, unsigned writer, struct leat_recor
 
 	must(n > 0 && n <= ACCOUNT_BATCH_MAX, "a strange batch");
 	for (size_t i = 0; i < n; i++) {
+		uint64_t id = ((uint64_t)writer + 1) << NUMBER_BITS | (first + i);
 		struct leat_record *record = &records[i];
 		struct entry *entry = entry_of(account, writer, first + i);
+
+		record->event_time_ns = 0;
+		if ((first + i) % 2 && record->value_len >= IN_VALUE_LEN)
+			memcpy((char *)(uintptr_t)record->value, &id, sizeof(id));
+		else
+			record->event_time_ns = id;
 
 		*entry = (struct entry){
 			.hash = hash_of(record->key, record->key_len, record->value,
@@ -195,7 +203,6 @@ uint64_t account_try(struct account *account, unsigned writer, struct leat_recor
 			.batch_idx = (uint16_t)i,
 			.batch_n = (uint16_t)n,
 		};
-		record->event_time_ns = ((uint64_t)writer + 1) << NUMBER_BITS | (first + i);
 		store_release(&entry->state, STATE_TRIED);
 	}
 	store_release(&account->writers[writer].n, first + n);
@@ -254,14 +261,12 @@ struct account_reader *account_reader_free(struct account_reader *reader)
 void account_reader_clear(struct account_reader *reader)
 {
 	const struct account *account = reader->account;
+	uint64_t len = reader->len;
 
-	for (uint32_t i = 0; i < account->n_writers; i++)
-		memset(&reader->seen[i * account->capacity], 0,
-		       account_n(account, i) * sizeof(struct seen));
-	reader->n = 0;
-	reader->n_gaps = 0;
-	memset(reader->pos, 0, sizeof(reader->pos));
-	memset(reader->next, 0, sizeof(reader->next));
+	/* All of it reads as zero afterwards, for whoever has it mapped. */
+	must(madvise(reader, len, MADV_REMOVE) == 0, "MADV_REMOVE: %s", strerror(errno));
+	reader->len = len;
+	reader->account = account;
 }
 
 static __attribute__((format(printf, 2, 3))) bool complain(struct account_reader *reader,
@@ -342,10 +347,29 @@ static bool is_intact(struct account_reader *reader, const struct entry *entry,
 	return true;
 }
 
+/* Who and which it says it is. */
+static uint64_t id_of(const struct leat_message *message)
+{
+	uint64_t id = message->event_time_ns;
+
+	if (id == 0 && message->value_len >= IN_VALUE_LEN)
+		memcpy(&id, message->value, sizeof(id));
+	return id;
+}
+
+static uint64_t number_of(const struct leat_message *message)
+{
+	return id_of(message) & ((UINT64_C(1) << NUMBER_BITS) - 1);
+}
+
+uint64_t account_writer_of(const struct leat_message *message)
+{
+	return message->kind == LEAT_RECORD ? (id_of(message) >> NUMBER_BITS) - 1 : UINT64_MAX;
+}
+
 static bool take_record(struct account_reader *reader, const struct leat_message *message)
 {
-	uint64_t writer = (message->event_time_ns >> NUMBER_BITS) - 1;
-	uint64_t number = message->event_time_ns & ((UINT64_C(1) << NUMBER_BITS) - 1);
+	uint64_t writer = account_writer_of(message), number = number_of(message);
 	const struct account *account = reader->account;
 	const struct entry *entry;
 	struct seen *seen;
@@ -384,13 +408,12 @@ bool account_reader_take(struct account_reader *reader, const struct leat_messag
 	good = message->kind == LEAT_GAP ? take_gap(reader, message) : take_record(reader, message);
 	if (!good) {
 		memcpy(why, reader->complaint, sizeof(why));
-		return complain(reader,
-				"shard %u, position %llu, publisher %llu, record %llu: %.300s",
-				message->shard, (unsigned long long)message->pos,
-				(unsigned long long)(message->event_time_ns >> NUMBER_BITS) - 1,
-				(unsigned long long)(message->event_time_ns &
-						     ((UINT64_C(1) << NUMBER_BITS) - 1)),
-				why);
+		return complain(
+			reader, "shard %u, position %llu, publisher %llu, record %llu: %.300s",
+			message->shard, (unsigned long long)message->pos,
+			(unsigned long long)account_writer_of(message),
+			(unsigned long long)(message->kind == LEAT_RECORD ? number_of(message) : 0),
+			why);
 	}
 	reader->pos[message->shard] = message->next_pos;
 	return true;

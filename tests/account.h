@@ -6,7 +6,8 @@
  * acknowledged there or not, but never in part; a batch whole or not at all; what is missing in a
  * gap that is allowed for its level.
  *
- * A record is recognised by its event time, so that key and value may be anything, also empty.
+ * A record is recognised by its event time, so that key and value may be anything, also empty; or,
+ * every other one that is long enough, by the beginning of its value.
  * Each writer is one publisher at a time; a later one may go on under the same number.
  */
 #ifndef TESTS_ACCOUNT_H
@@ -45,7 +46,7 @@ void account_count(const struct account *account, uint64_t *ret_tried, uint64_t 
 void account_fill(void *buf, size_t len, uint64_t seed);
 
 /* Before n records are published together (1, or a batch): notes key and value of each, and gives
- * them their event times. Returns the number of the first. */
+ * them their names, for which values are changed. Returns the number of the first. */
 uint64_t account_try(struct account *account, unsigned writer, struct leat_record *records,
 		     size_t n);
 /* Afterwards, for each: it was acknowledged at that level, there. */
@@ -71,6 +72,8 @@ struct account_reader *account_reader_free(struct account_reader *reader);
 void account_reader_clear(struct account_reader *reader);
 /* Takes the next message. False: it should not be; account_reader_complaint() says why. */
 bool account_reader_take(struct account_reader *reader, const struct leat_message *message);
+/* Whose a record is; UINT64_MAX: it is a gap. */
+uint64_t account_writer_of(const struct leat_message *message);
 /* A subscriber goes back to a position that it has been at before. False: it is not behind. */
 bool account_reader_rewind(struct account_reader *reader, uint32_t shard, uint64_t pos);
 /* One after the last message of a shard; 0 = none came. */

@@ -94,6 +94,7 @@ STRESS_TESTS += \
 
 CRASH_TESTS += \
 	tests/crash_kills.c \
+	tests/crash_stops.c \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \

@@ -34,8 +34,8 @@ static void measure(struct crowd_delays *delays, const struct leat_message *mess
 	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	delay = now_ns > message->timestamp_ns ? now_ns - message->timestamp_ns : 0;
 	fetch_add_acq_rel(&delays->n, 1);
-	if (delay > 10000000)
-		fetch_add_acq_rel(&delays->n_over_10ms, 1);
+	if (delay > (delays->bound_ns ? delays->bound_ns : 10000000))
+		fetch_add_acq_rel(&delays->n_over, 1);
 	if (delay > load_acquire(&delays->longest_ns))
 		store_release(&delays->longest_ns, delay);
 }
@@ -75,8 +75,8 @@ static int follow(void *arg)
 		     leat_subscriber_detail(subscriber));
 		must(account_reader_take(reader, &message), "isolation %d: %s", reading->isolation,
 		     account_reader_complaint(reader));
-		if (reading->isolation == LEAT_ISOLATION_RING && message.kind == LEAT_RECORD &&
-		    message.event_time_ns >> 40 == CROWD_STEADY + 1)
+		if (reading->isolation == LEAT_ISOLATION_RING &&
+		    account_writer_of(&message) == CROWD_STEADY)
 			measure(&crowd->delays, &message);
 		store_release(&crowd->n_read[reading->isolation], account_reader_n(reader));
 	}
@@ -135,6 +135,7 @@ static void close_load(struct load *load, struct leat_bus *bus)
 int crowd_publish(void *arg)
 {
 	struct crowd_part *part = arg;
+	struct timespec pause = { .tv_nsec = (long)part->pause_us * 1000 };
 	struct crowd *crowd = part->crowd;
 	struct leat_bus *bus;
 	struct load load;
@@ -151,6 +152,8 @@ int crowd_publish(void *arg)
 		/* Who was stopped or frozen for too long is not told whether it counts. */
 		must(r == 0 || r == -ESTALE, "publisher %u: %s (%s)", part->writer,
 		     leat_strerror(r), leat_publisher_detail(load.publisher));
+		if (part->pause_us)
+			nanosleep(&pause, NULL);
 	}
 	testpoint_hook = NULL;
 	close_load(&load, bus);

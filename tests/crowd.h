@@ -18,8 +18,9 @@ enum {
 
 /* How late records came, seen by one who sleeps for each. */
 struct crowd_delays {
+	uint64_t bound_ns; /* 0 = 10 ms */
 	_Atomic uint64_t n;
-	_Atomic uint64_t n_over_10ms;
+	_Atomic uint64_t n_over;
 	_Atomic uint64_t longest_ns;
 };
 
@@ -48,7 +49,8 @@ struct crowd {
 struct crowd_part {
 	struct crowd *crowd;
 	unsigned writer;
-	uint64_t n_steps; /* UINT64_MAX: until crowd->stop */
+	uint64_t n_steps;  /* UINT64_MAX: until crowd->stop */
+	uint64_t pause_us; /* between two */
 	uint64_t seed;
 	_Atomic int *begun; /* set before the first step; may be NULL */
 	void (*hook)(const char *point);

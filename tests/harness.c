@@ -369,6 +369,7 @@ struct leat_bus *harness_connect(const struct harness_bus *bus)
 	char detail[256] = "";
 	struct leat_connect_options options = { .size = sizeof(options),
 						.client = "harness",
+						.timeout_ns = 60000000000u,
 						.detail = detail,
 						.detail_len = sizeof(detail) };
 	struct leat_bus *handle;
