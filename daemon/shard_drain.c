@@ -41,21 +41,59 @@ static bool shard_valid_record(const struct ring *ring, uint64_t pos, uint64_t w
 	return true;
 }
 
+/*
+ * Inline for what most records are: committed, no flags, in a stream with checksums. `word` was
+ * loaded once at pos; span 0 when it is anything else, or not valid, or longer than `room`.
+ */
+static inline_always uint64_t shard_valid_plain(const struct ring *ring, uint64_t pos,
+						uint64_t word, uint64_t room, uint64_t *max_ns)
+{
+	const char *bytes = ring_at(ring, pos);
+	uint64_t len = record_word_len(word), span = align_up(len, RECORD_ALIGN), timestamp_ns;
+	uint32_t crc, lens;
+
+	if (word >> 48 != RECORD_COMMITTED || len < RECORD_HEADER_LEN || len > ring->max_len ||
+	    span > room)
+		return 0;
+	prefetch_read(bytes + SHARD_PREFETCH_LEN);
+	/* The key's length, and the headers' if there are any. */
+	memcpy(&lens, bytes + offsetof(struct record_header, key_len), sizeof(lens));
+	memcpy(&crc, bytes + offsetof(struct record_header, crc), sizeof(crc));
+	memcpy(&timestamp_ns, bytes + offsetof(struct record_header, timestamp_ns), 8);
+	if (lens > len - RECORD_HEADER_LEN ||
+	    crc != record_crc_fast(ring->crc_seed, pos, word, bytes))
+		return 0;
+	*max_ns = max_u64(*max_ns, timestamp_ns);
+	return span;
+}
+
+/* Can records be checked that way? */
+static bool shard_is_plain(const struct ring *ring)
+{
+	return (ring->flags & GOVERN_F_CHECKSUM) && crc32c_is_fast();
+}
+
 /* The records of a batch fill it exactly, and each is valid. */
 static bool shard_valid_batch(const struct ring *ring, uint64_t pos, uint64_t end,
 			      uint32_t *n_records, uint64_t *max_ns)
 {
 	uint64_t at = pos + RECORD_HEADER_LEN;
+	bool is_plain = shard_is_plain(ring);
 
 	while (at < end) {
-		uint64_t word = ring_drain_word(ring, at);
+		uint64_t word = ring_word_load(ring, at), span = 0;
 
+		(*n_records)++;
+		if (is_plain)
+			span = shard_valid_plain(ring, at, word, end - at, max_ns);
+		at += span;
+		if (span > 0)
+			continue;
 		if (record_word_kind(word) != RECORD_COMMITTED ||
 		    !record_word_is_done(word, ring->max_len, ring->len) ||
 		    record_step(word) > end - at || !shard_valid_record(ring, at, word, max_ns))
 			return false;
 		at += record_step(word);
-		(*n_records)++;
 	}
 	return at == end;
 }
@@ -189,7 +227,7 @@ static uint64_t shard_waste(const struct ring *ring, uint64_t word)
 static bool shard_resync_stops(struct shard *shard, uint64_t at, uint64_t tail)
 {
 	const struct ring *ring = shard->cur.ring;
-	uint64_t word = ring_drain_word(ring, at);
+	uint64_t word = ring_word_load(ring, at);
 	uint32_t n_records;
 	uint64_t max_ns;
 
@@ -270,7 +308,7 @@ static bool shard_resolve(struct shard *shard, uint64_t word, uint64_t tail, uin
 		struct orphan_dead dead = shard_owner(ring, record_word_owner(word));
 
 		/* It may have committed just before it died: its death came after that. */
-		if (ring_drain_word(ring, shard->pos) != word)
+		if (ring_word_load(ring, shard->pos) != word)
 			return true;
 		shard_bury(shard, len, RECORD_TOMBSTONE, &dead);
 		return true;
@@ -327,6 +365,52 @@ static void shard_counted(struct shard *shard, uint64_t span, uint32_t n_records
 		store_relaxed(&counters->latest_ns, max_ns);
 }
 
+/* Up to where the walk may go on as it is, without another look at tail or segment. */
+static uint64_t shard_clear_upto(const struct shard *shard, uint64_t tail)
+{
+	if (!shard->store)
+		return tail;
+	return max_u64(shard->pos,
+		       min_u64(tail, store_next(shard->store) + store_room(shard->store)));
+}
+
+/*
+ * Walks over plain valid records, as most are, and stops before anything else, at the latest behind
+ * the one that reaches `stop`. What shard_drain_unit() finds out of each, without its detours.
+ */
+static bool shard_walk_plain(struct shard *shard, const struct ring *ring, uint64_t clear_upto,
+			     uint64_t stop)
+{
+	uint64_t pos = shard->pos, start = pos, max_ns = 0;
+	uint32_t n_records = 0;
+
+	while (pos < stop) {
+		uint64_t span = shard_valid_plain(ring, pos, ring_word_load(ring, pos),
+						  clear_upto - pos, &max_ns);
+
+		if (span == 0)
+			break;
+		n_records++;
+		pos += span;
+		TESTPOINT("drain-walked");
+	}
+	if (n_records == 0)
+		return false;
+	shard->wasted -= min_u64(shard->wasted, pos - start);
+	shard_counted(shard, pos - start, n_records, max_ns);
+	shard->pos = pos;
+	shard_mark(shard, pos);
+	return true;
+}
+
+/* The next boundary at which something has to be noted, `upto` at the latest. */
+static uint64_t shard_walk_stop(const struct shard *shard, uint64_t upto)
+{
+	if (shard->pos < shard->counted)
+		upto = min_u64(upto, shard->counted);
+	return min_u64(upto, shard->pos + shard->cur.ring->len / SHARD_MARKS_PER_RING);
+}
+
 /*
  * One pass over what is there. Bounded in bytes drained, in bytes checked in vain, and in looks: a
  * publisher can write at pos all the time, and the other shards have their turn all the same.
@@ -335,20 +419,26 @@ static bool shard_walk(struct shard *shard, uint64_t now_ns)
 {
 	uint64_t start = shard->pos, waste = shard->wasted + SHARD_PASS_LEN / 4;
 	unsigned int tries = 0;
+	bool is_plain = shard_is_plain(shard->cur.ring);
 	bool changed = false;
+	uint64_t tail = 0;
 
 	while (shard->pos - start < SHARD_PASS_LEN && shard->wasted < waste &&
 	       tries < SHARD_PASS_TRIES) {
 		struct ring *ring = shard_ring_of(shard, shard->pos);
 		bool is_cur = ring == shard->cur.ring;
-		uint64_t tail = is_cur ? shard_tail(shard) : shard->cur.ring->first_pos;
 		uint64_t word, span, max_ns;
 		uint32_t n_records;
 
 		if (shard->pos >= tail)
+			tail = is_cur ? shard_tail(shard) : shard->cur.ring->first_pos;
+		if (shard->pos >= tail)
 			break;
+		if (is_plain && shard_walk_plain(shard, ring, shard_clear_upto(shard, tail),
+						 shard_walk_stop(shard, start + SHARD_PASS_LEN)))
+			continue;
 		/* Loaded once: what was reserved a moment ago may be committed the next time. */
-		word = ring_drain_word(ring, shard->pos);
+		word = ring_word_load(ring, shard->pos);
 		span = shard_drain_unit(ring, shard->pos, word, tail, &n_records, &max_ns);
 		if (span == 0) {
 			shard->wasted += shard_waste(ring, word);
@@ -455,26 +545,58 @@ static bool shard_is_restless(const struct shard *shard)
 		store_durable(shard->store) < store_next(shard->store));
 }
 
+/*
+ * Records of a stream without segments wait for nothing but room. Whoever comes for every few of
+ * them takes the lines that they are written to, and the tail, away from their publisher again and
+ * again. So the next pass is due when a part of the ring will have been filled, at the rate seen.
+ * A publisher that had to wait meanwhile was faster than it seems: no rest is longer than two of the
+ * last.
+ */
+static void shard_pace(struct shard *shard, uint64_t walked, struct shard_round *round)
+{
+	uint64_t elapsed_ns = min_u64(round->now_ns - shard->pass_ns, NS_PER_S), due_ns;
+
+	shard->pace_ns = min_u64(elapsed_ns * (shard->cur.ring->len / SHARD_PACE_PART / walked),
+				 2 * shard->pace_ns);
+	shard->pace_ns = max_u64(shard->pace_ns, SHARD_PACE_MIN_US * NS_PER_US);
+	shard->pace_ns = min_u64(shard->pace_ns, SHARD_PACE_MAX_US * NS_PER_US);
+	due_ns = round->now_ns + shard->pace_ns;
+	if (round->due_ns == 0 || due_ns < round->due_ns)
+		round->due_ns = due_ns;
+}
+
+static bool shard_run_pass(struct shard *shard, struct shard_round *round)
+{
+	uint64_t start = shard->pos, now_ns = round->now_ns;
+	bool moved = shard_walk(shard, now_ns), freed;
+	uint64_t walked = shard->pos - start;
+
+	round->walked += walked;
+	if (walked > 0 && walked < SHARD_PASS_LEN && !shard->store) {
+		shard_pace(shard, walked, round);
+		moved = false;
+	}
+	shard->pass_ns = now_ns;
+	moved |= shard_disk_pass(shard, now_ns);
+	freed = shard_disk_reclaim(shard, now_ns);
+	moved |= freed && shard->store;
+	moved |= shard_succeed_pass(shard, now_ns);
+	shard_free_slots(shard);
+	shard_guard_sleepers(shard, now_ns);
+	moved |= shard_stop_pass(shard, now_ns);
+	/* What is under way ends with a pass anyway; until then a kick would be in vain. */
+	if (!moved && (!shard->store || !store_is_working(shard->store)))
+		moved = ring_drain_rearm(shard->cur.ring);
+	return moved;
+}
+
 bool shard_drain_pass(struct shard *shard, struct shard_round *round)
 {
-	uint64_t now_ns = round->now_ns, before;
 	bool moved = false;
 
 	pthread_mutex_lock(&shard->lock);
-	if (shard->life == SHARD_RUNNING || shard->life == SHARD_STOPPING) {
-		before = shard->pos;
-		moved = shard_walk(shard, now_ns);
-		round->walked += shard->pos - before;
-		moved |= shard_disk_pass(shard, now_ns);
-		moved |= shard_disk_reclaim(shard, now_ns);
-		moved |= shard_succeed_pass(shard, now_ns);
-		shard_free_slots(shard);
-		shard_guard_sleepers(shard, now_ns);
-		moved |= shard_stop_pass(shard, now_ns);
-		/* What is under way ends with a pass anyway; until then a kick would be in vain. */
-		if (!moved && (!shard->store || !store_is_working(shard->store)))
-			moved = ring_drain_rearm(shard->cur.ring);
-	}
+	if (shard->life == SHARD_RUNNING || shard->life == SHARD_STOPPING)
+		moved = shard_run_pass(shard, round);
 	round->restless |= shard_is_restless(shard);
 	pthread_mutex_unlock(&shard->lock);
 	return moved;

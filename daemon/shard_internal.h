@@ -21,6 +21,10 @@ enum {
 	SHARD_MARKS_PER_RING = 32,
 	SHARD_PASS_LEN = 4 << 20,   /* drained at most in one pass, so that others get their turn */
 	SHARD_WRITE_LEN = 2 << 20,  /* written at once, more or less */
+	SHARD_PACE_PART = 8,        /* of the ring: what a pass finds when it comes in time */
+	SHARD_PACE_MIN_US = 20,     /* shorter is not worth a nap */
+	SHARD_PACE_MAX_US = 1000,   /* longer than this nobody waits for news */
+	SHARD_PREFETCH_LEN = 512,   /* the walk looks ahead so far */
 	SHARD_PASS_TRIES = 64,      /* looks at something unfinished in one pass */
 	SHARD_WASTE_RINGS = 4,      /* checked in vain before a search is given up */
 	SHARD_WAKE_GUARD_MS = 20,   /* see shard_guard_sleepers() */
@@ -104,6 +108,8 @@ struct shard {
 	struct orphan_scan scan;
 	uint64_t marks[SHARD_MARKS];
 	uint32_t mark_first, n_marks;
+	uint64_t pass_ns; /* the last pass began */
+	uint64_t pace_ns; /* of the last rest, see shard_pace() */
 	uint64_t guard_pos, guard_ns;
 	uint64_t rate_pos, rate_ns; /* the limit allowed at rate_ns */
 	uint64_t synced_ns;         /* last sync asked for */
@@ -142,6 +148,7 @@ struct layout_counters *shard_counters(const struct shard *shard);
 struct shard_round {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
 	uint64_t walked; /* bytes */
+	uint64_t due_ns; /* records have come for which the next pass is early enough then; 0 = no */
 	bool restless;   /* something may become due without anybody kicking: nap shortly */
 };
 

@@ -107,7 +107,7 @@ static uint64_t shard_decide_one(struct shard *shard, uint64_t pos, uint64_t tai
 	struct ring *old = shard->cur.ring, *new = shard->next.ring;
 	struct layout_counters *counters = &new->govern->counters;
 	struct orphan_dead dead = { 0 };
-	uint64_t word = ring_drain_word(old, pos), max_ns, len;
+	uint64_t word = ring_word_load(old, pos), max_ns, len;
 	uint32_t n_records;
 
 	len = shard_drain_unit(old, pos, word, tail, &n_records, &max_ns);

@@ -26,6 +26,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "leat needs a little-e
 /* The compiler forgets what it knows of a value: it is computed where it is written, and not
  * replaced by another that has to be computed first. */
 #define compiler_keep(x) __asm__("" : "+r"(x))
+/* Memory that is going to be read soon; any address. */
+#define prefetch_read(p) __builtin_prefetch(p)
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)

@@ -51,14 +51,14 @@ uint64_t orphan_hole_len(const struct ring *ring, uint64_t pos, uint64_t tail)
 
 	if (tail <= pos || tail - pos > ring->len)
 		return 0;
-	while (end < tail && ring_drain_word(ring, end) == 0)
+	while (end < tail && ring_word_load(ring, end) == 0)
 		end += RECORD_ALIGN;
 	/* Stopped owners who go on right now store their word before any content, so what ended the
 	 * hole may be content behind a word that was passed too early. Looked at backwards, the
 	 * earliest word that is there by now is the end; forwards one could be passed again. */
 	for (uint64_t at = end; at > pos;) {
 		at -= RECORD_ALIGN;
-		if (ring_drain_word(ring, at) != 0)
+		if (ring_word_load(ring, at) != 0)
 			end = at;
 	}
 	return end - pos;
@@ -73,7 +73,7 @@ int orphan_step(const struct ring *ring, struct orphan_scan *scan, uint64_t pos,
 		orphan_begin(ring, scan, pos, now_ns);
 	else
 		orphan_look_again(ring, scan);
-	if (ring_drain_word(ring, pos) != 0) {
+	if (ring_word_load(ring, pos) != 0) {
 		scan->pos = 0;
 		return ORPHAN_E_FILLED;
 	}

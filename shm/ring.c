@@ -158,18 +158,6 @@ struct ring *ring_close(struct ring *ring)
 
 /* ---- what the pages say ---- */
 
-static _Atomic uint64_t *ring_word(const struct ring *ring, uint64_t pos)
-{
-	return (_Atomic uint64_t *)ring_at(ring, pos);
-}
-
-static uint64_t ring_word_load(const struct ring *ring, uint64_t pos)
-{
-	/* MO(publish.A) pairs with publish.R in ring_commit(): whoever sees a finished word sees
-	 * the content that was stored before it. */
-	return load_acquire(ring_word(ring, pos));
-}
-
 #if defined(__SANITIZE_THREAD__)
 void __tsan_acquire(void *at);
 
@@ -698,11 +686,6 @@ void ring_drain_wakes(struct ring *ring)
 {
 	/* MO(kick.R) taking the announcement back orders nothing; late kicks are harmless. */
 	fetch_and_acq_rel(&ring->govern->attention, ~(uint32_t)GOVERN_DRAIN_ASLEEP);
-}
-
-uint64_t ring_drain_word(const struct ring *ring, uint64_t pos)
-{
-	return ring_word_load(ring, pos);
 }
 
 uint64_t ring_close_tail(struct ring *ring)

@@ -59,6 +59,14 @@ static inline void *ring_at(const struct ring *ring, uint64_t pos)
 	return ring->data + (pos & ring->mask);
 }
 
+/* The word at pos, as its publisher stored it last. What it promises is for the caller to doubt. */
+static inline uint64_t ring_word_load(const struct ring *ring, uint64_t pos)
+{
+	/* MO(publish.A) pairs with publish.R in ring_commit_store(): whoever sees a finished word
+	 * sees the content that was stored before it. */
+	return load_acquire((_Atomic uint64_t *)ring_at(ring, pos));
+}
+
 /* enum govern_state of the ring; *ret_error (may be NULL) gets the errno of GOVERN_FAILED. */
 enum govern_state ring_state(const struct ring *ring, int *ret_error);
 /* Where a closed ring ends and its successor begins; only after ring_state() says so. */
@@ -144,8 +152,6 @@ void ring_drain_wakes(struct ring *ring);
  * the last time: look once more.
  */
 bool ring_drain_rearm(struct ring *ring);
-/* The same reservation word as publishers see it, for the drain: publish.A. */
-uint64_t ring_drain_word(const struct ring *ring, uint64_t pos);
 /* Closes the tail: no reservation succeeds after it returns the final tail. */
 uint64_t ring_close_tail(struct ring *ring);
 /* Says where the ring ended and makes every publisher see it (membarrier). */

@@ -52,4 +52,25 @@ static inline_always bool ring_read_short(const struct ring *ring, uint64_t pos,
 #endif
 }
 
+/* True when a finished batch begins at pos: one steps into it by RECORD_HEADER_LEN, as ring_read()
+ * does. */
+static inline bool ring_at_batch(const struct ring *ring, uint64_t pos)
+{
+#if defined(__SANITIZE_THREAD__)
+	(void)ring, (void)pos;
+	return false;
+#else
+	uint64_t word = ring_word_load(ring, pos);
+
+	if (word >> 48 != RECORD_BATCH || !record_word_is_done(word, ring->max_len, ring->len))
+		return false;
+	/* MO(reclaim.A) pairs with reclaim.R in ring_reclaim(), as in ring_lapped(). */
+	fence_acquire();
+	if (load_relaxed(&ring->govern->reclaimed) > pos)
+		return false;
+	/* MO(close.A) pairs with close.R in ring_set_succeeded(), as in ring_read_short(). */
+	return load_acquire(&ring->govern->state) == GOVERN_OPEN;
+#endif
+}
+
 #endif

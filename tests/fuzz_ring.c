@@ -121,7 +121,7 @@ static void try_unit(const struct hostile_step *step)
 
 	if (pos < ring_reclaimed(bed.daemon) || pos >= tail)
 		return;
-	word = ring_drain_word(bed.daemon, pos);
+	word = ring_word_load(bed.daemon, pos);
 	len = ring_bed_unit(bed.daemon, pos, step->slot & 1 ? step->value : word, tail);
 	bed_must(len <= tail - pos, "a unit beyond the tail");
 	len = orphan_hole_len(bed.daemon, pos, step->slot & 2 ? step->value : tail);

@@ -188,7 +188,7 @@ uint64_t ring_bed_unit(const struct ring *ring, uint64_t pos, uint64_t word, uin
 	if (record_word_kind(word) != RECORD_BATCH)
 		return end - pos;
 	for (uint64_t at = pos + RECORD_HEADER_LEN; at < end;) {
-		uint64_t inner = ring_drain_word(ring, at);
+		uint64_t inner = ring_word_load(ring, at);
 
 		if (record_word_kind(inner) != RECORD_COMMITTED ||
 		    !record_word_is_done(inner, ring->max_len, ring->len) ||
@@ -239,7 +239,7 @@ static bool ring_bed_resolve(struct ring_bed_drain *drain, uint64_t word, uint64
 	if (drain->waits)
 		return false;
 	/* It may have committed just before it died. */
-	if (ring_drain_word(ring, drain->pos) == word)
+	if (ring_word_load(ring, drain->pos) == word)
 		ring_bed_bury(drain, record_word_len(word),
 			      (struct orphan_dead){ owner->pid, owner->uid,
 						    record_word_owner(word) });
@@ -281,7 +281,7 @@ bool ring_bed_drain_pass(struct ring_bed_drain *drain)
 	drain->waits = false;
 	/* A hole that was buried may end at a later tail than the one before. */
 	while (drain->pos < (tail = ring_tail(ring))) {
-		uint64_t word = ring_drain_word(ring, drain->pos);
+		uint64_t word = ring_word_load(ring, drain->pos);
 		uint64_t span = ring_bed_unit(ring, drain->pos, word, tail);
 
 		if (span == 0) {
