@@ -261,7 +261,8 @@ static inline_always int publish(struct leat_publisher *publisher, const struct 
 {
 	struct publish_shard *shard = publisher->only;
 
-	if (unlikely(record->shard != LEAT_SHARD_ANY || !shard || *publisher->alive == 0))
+	/* Shard 0 is the only one there is, too. */
+	if (unlikely((uint32_t)record->shard + 1 > 1 || !shard || *publisher->alive == 0))
 		return publish_any(publisher, record, PUBLISH_TIMEOUT, ret_result);
 	return publish_quickly(publisher, shard, record, timed, timeout_ns, ret_result);
 }

@@ -386,6 +386,18 @@ static int next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_me
 	return subscribe_done(sub, r);
 }
 
+bool subscribe_enter_batch(struct leat_subscriber *sub, uint64_t *ret_word)
+{
+	struct subscribe_shard *shard = sub->quick;
+	uint64_t first = shard->pos + RECORD_HEADER_LEN;
+
+	if (!ring_at_batch(shard->ring, shard->pos) || first >= shard->limit ||
+	    !ring_read_short(shard->ring, first, sub->buffer, ret_word))
+		return false;
+	shard->pos = first;
+	return true;
+}
+
 /* As take(), for a record without flags and headers in a run of which everything is wanted. */
 static inline_always bool take_quickly(struct leat_subscriber *sub,
 				       struct leat_message *ret_message)
@@ -491,23 +503,24 @@ int leat_poll(struct leat_subscriber *sub, leat_handler handler, void *context, 
 {
 	struct leat_message message;
 	size_t n;
-	int r;
+	int r = 0;
 
 	if (unlikely(*sub->alive == 0))
 		return subscribe_forked(sub);
 	for (n = 0; n < max && n < INT32_MAX; n++) {
 		if (unlikely(!next_quickly(sub, &message)) &&
-		    (n < SUBSCRIBE_MUCH || !pause_behind_writer(sub, &message))) {
+		    ((n < SUBSCRIBE_MUCH && !sub->much) || !pause_behind_writer(sub, &message))) {
 			r = next(sub, n == 0 ? timeout_ns : 0, &message);
 			/* What was handed out before counts; an error shows again next time. */
 			if (r <= 0)
-				return n > 0 ? (int)n : r;
+				break;
 		}
 		r = handler(context, &message);
 		if (r != 0)
 			return r;
 	}
-	return (int)n;
+	sub->much = n >= SUBSCRIBE_MUCH;
+	return n > 0 ? (int)n : r;
 }
 
 int leat_message_header(const struct leat_message *message, uint32_t *off,

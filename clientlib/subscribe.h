@@ -80,6 +80,7 @@ struct leat_subscriber {
 	bool run_simple; /* of its shard everything is wanted, and nothing stops it */
 	bool gap_set;
 	bool zero_copy;   /* in leat_view() */
+	bool much;        /* the last leat_poll() gave so much that more is coming */
 	uint64_t stop_ns; /* exclusive; UINT64_MAX = none */
 	struct leat_subscriber_stats stats;
 
@@ -176,6 +177,9 @@ static inline_always bool subscribe_fill(struct leat_subscriber *sub, struct sub
 	return true;
 }
 
+/* As ring_read_short() at sub->quick, if a batch begins there: for the first record in it. */
+bool subscribe_enter_batch(struct leat_subscriber *sub, uint64_t *ret_word);
+
 /*
  * The next record of sub->quick, where it is short and has no headers; false: look in full. There
  * is no run in the buffer then, so that the record has its place there.
@@ -187,7 +191,8 @@ static inline_always bool subscribe_quickly(struct leat_subscriber *sub,
 	uint64_t word;
 
 	return likely(shard->pos < shard->limit) &&
-	       ring_read_short(shard->ring, shard->pos, sub->buffer, &word) &&
+	       (likely(ring_read_short(shard->ring, shard->pos, sub->buffer, &word)) ||
+		subscribe_enter_batch(sub, &word)) &&
 	       subscribe_fill(sub, shard, sub->buffer, word, ret_message);
 }
 

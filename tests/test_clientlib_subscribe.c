@@ -162,6 +162,72 @@ START_TEST(a_batch_is_seen_whole_or_not_at_all)
 }
 END_TEST
 
+/* What a handler has been given, a letter each. */
+struct heard {
+	char letters[64];
+	uint64_t positions[64];
+	size_t n;
+};
+
+static int hear(void *context, const struct leat_message *message)
+{
+	struct heard *heard = context;
+
+	ck_assert_int_eq(message->kind, LEAT_RECORD);
+	ck_assert_uint_eq(message->value_len, 1);
+	ck_assert_uint_eq(message->next_pos, message->pos + 64);
+	heard->positions[heard->n] = message->pos;
+	heard->letters[heard->n++] = *(const char *)message->value;
+	return 0;
+}
+
+/* Of the shortest kind, so that the reader is on its quick way when it comes to them. */
+START_TEST(batches_between_records_are_stepped_into)
+{
+	struct leat_record records[] = {
+		{ .value = "b", .value_len = 1 },
+		{ .value = "c", .value_len = 1 },
+	};
+	struct leat_result results[2];
+	struct heard heard = { .n = 0 };
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		publish("a");
+		ck_assert_int_eq(leat_publish_batch(&publisher, records, 2, results), 0);
+	}
+	ck_assert_int_eq(leat_publish_batch(&publisher, records, 2, results), 0);
+	ck_assert_int_eq(leat_poll(sub, hear, &heard, 64, 0), 14);
+	ck_assert_mem_eq(heard.letters, "abcabcabcabcbc", 14);
+	ck_assert_uint_eq(heard.positions[12], results[0].pos);
+	ck_assert_uint_eq(heard.positions[13], results[1].pos);
+	expect_nothing();
+	ck_assert_int_eq(leat_publish_batch(&publisher, records, 2, results), 0);
+	expect("b");
+	expect("c");
+	expect_nothing();
+	ck_assert_uint_eq(sub->stats.records, 16);
+}
+END_TEST
+
+/* Its records are finished one by one, but none counts before the batch does. */
+START_TEST(a_batch_that_is_not_finished_is_not_stepped_into)
+{
+	struct leat_message message;
+	uint64_t pos;
+
+	publish("a");
+	publish("b");
+	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
+	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 96, &pos), 0);
+	*(uint64_t *)ring_at(pub_shard.ring, pos + 32) =
+		record_word(RECORD_COMMITTED, 33, pub_shard.rp.owner, 0);
+	expect("b");
+	expect_nothing();
+	expect_nothing();
+}
+END_TEST
+
 START_TEST(a_batch_too_long_for_the_ring_is_refused_and_nothing_of_it_stored)
 {
 	static char value[RING_LEN / 8];
@@ -589,6 +655,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_published_arrives_in_order);
 	tcase_add_test(tc, a_batch_is_seen_whole_or_not_at_all);
+	tcase_add_test(tc, batches_between_records_are_stepped_into);
+	tcase_add_test(tc, a_batch_that_is_not_finished_is_not_stepped_into);
 	tcase_add_test(tc, a_batch_too_long_for_the_ring_is_refused_and_nothing_of_it_stored);
 	tcase_add_test(tc, the_largest_record_passes_and_one_byte_more_is_refused);
 	tcase_add_test(tc, a_full_ring_says_so_and_takes_records_again_after_reclaiming);
