@@ -549,7 +549,7 @@ static bool shard_is_restless(const struct shard *shard)
  * Records of a stream without segments wait for nothing but room. Whoever comes for every few of
  * them takes the lines that they are written to, and the tail, away from their publisher again and
  * again. So the next pass is due when a part of the ring will have been filled, at the rate seen.
- * A publisher that had to wait meanwhile was faster than it seems: no rest is longer than two of the
+ * A publisher that had to wait meanwhile was faster than it seems: no rest is longer than twice the
  * last.
  */
 static void shard_pace(struct shard *shard, uint64_t walked, struct shard_round *round)

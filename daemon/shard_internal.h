@@ -148,7 +148,7 @@ struct layout_counters *shard_counters(const struct shard *shard);
 struct shard_round {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
 	uint64_t walked; /* bytes */
-	uint64_t due_ns; /* records have come for which the next pass is early enough then; 0 = no */
+	uint64_t due_ns; /* records have come, and a pass then is early enough; 0 = no */
 	bool restless;   /* something may become due without anybody kicking: nap shortly */
 };
 
