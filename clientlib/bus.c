@@ -6,8 +6,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "shm/atomic.h"
-
 enum {
 	BUS_FAILURES_MAX = 64, /* threads whose last failure is kept */
 	BUS_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path),
@@ -295,8 +293,6 @@ int leat_connect(const char *path, const struct leat_connect_options *options,
 		leat_close(bus);
 		return r;
 	}
-	/* Publishers of this process answer the barriers of those who go to sleep. */
-	(void)membarrier_register();
 	*ret_bus = bus;
 	return 0;
 }

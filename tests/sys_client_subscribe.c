@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/harness.h"
@@ -518,6 +519,36 @@ START_TEST(a_sleeping_subscriber_learns_that_its_stream_was_deleted)
 }
 END_TEST
 
+/* Whether a barrier that somebody else asks for interrupts this process. -1: no kernel's word. */
+static int answers_barriers(void)
+{
+	enum {
+		GLOBAL_EXPEDITED_REGISTERED = 1 << 2,
+		GET_REGISTRATIONS = 1 << 9
+	};
+	long mask = syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0);
+
+	return mask < 0 ? -1 : (mask & GLOBAL_EXPEDITED_REGISTERED) != 0;
+}
+
+/* Otherwise many who are woken at once interrupt each other as each goes to sleep again. */
+START_TEST(only_who_publishes_answers_the_barriers_of_those_who_go_to_sleep)
+{
+	struct leat_publisher *publisher;
+	struct leat_subscriber *sub;
+	struct leat_message message;
+
+	harness_stream(handle, "log", 1, RING, NULL);
+	sub = open_at("log", LEAT_LATEST, 0, LEAT_NEVER, 0);
+	ck_assert_int_eq(leat_next(sub, 1000000, &message), -ETIMEDOUT);
+	ck_assert_int_le(answers_barriers(), 0);
+	publisher = harness_publisher(handle, "log");
+	ck_assert_int_ne(answers_barriers(), 0);
+	leat_publisher_close(publisher);
+	leat_subscriber_close(sub);
+}
+END_TEST
+
 static void on_alarm(int signal)
 {
 	(void)signal;
@@ -556,6 +587,7 @@ int main(void)
 	tcase_add_test(tcase, an_fd_is_readable_whenever_there_is_something_to_read);
 	tcase_add_loop_test(tcase, sleepers_are_woken_under_each_isolation, 0, 3);
 	tcase_add_test(tcase, a_sleeping_subscriber_learns_that_its_stream_was_deleted);
+	tcase_add_test(tcase, only_who_publishes_answers_the_barriers_of_those_who_go_to_sleep);
 	tcase_add_loop_test(tcase, a_signal_ends_the_wait, 1, 3);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);
