@@ -123,6 +123,7 @@ struct store {
 	struct store_job cool;
 	uint64_t cool_pos;  /* what lies below it was dropped from the page cache, or is to stay */
 	uint64_t cool_ns;   /* when it was moved */
+	uint64_t cool_end;  /* so far of it is to be dropped */
 	uint64_t cool_from; /* the job's while it runs */
 	uint64_t cool_upto;
 

@@ -7,7 +7,9 @@
 #include "persist/store_impl.h"
 
 enum {
-	EXPLORE_MAX = 64, /* segments looked at by one background job */
+	EXPLORE_MAX = 64,     /* segments looked at by one background job */
+	COOL_STEP = 2 << 20,  /* dropped from the page cache by one */
+	COOL_ALIGN = 2 << 20, /* no unit of the page cache is longer */
 };
 
 void store_job_tell(struct store *store)
@@ -105,7 +107,10 @@ void store_job_checkpoint(struct store *store)
 
 /* ---- the page cache ---- */
 
-/* A stretch can lie in several segments. */
+/*
+ * A stretch can lie in several segments. The kernel drops only what lies in it as a whole, so each
+ * begins early enough for what the last one left at its end.
+ */
 static int cool_call(struct io_op *op)
 {
 	struct store *store = job_of(op)->store;
@@ -115,14 +120,26 @@ static int cool_call(struct io_op *op)
 	int fd;
 
 	while (pos < end && seglist_open(&store->list, pos, &entry, &is_current, &fd) == 0) {
-		uint64_t from = max_u64(pos, entry.base), upto = min_u64(end, entry.end);
+		uint64_t from = max_u64(pos, entry.base), upto = min_u64(end, entry.end), off;
 
+		off = format_file_off(entry.base, from) / COOL_ALIGN * COOL_ALIGN;
 		if (from < upto)
-			file_drop(fd, format_file_off(entry.base, from), upto - from);
+			file_drop(fd, off, format_file_off(entry.base, upto) - off);
 		file_close(fd);
 		pos = max_u64(entry.end, pos + 1);
 	}
 	return 0;
+}
+
+static void cool_done(struct io_op *op, int result);
+
+/* A worker drops some 10 GB in a second. In one go a burst would take a processor away from
+ * somebody else for milliseconds; between two steps the kernel can look for a better one. */
+static void start_cool(struct store *store)
+{
+	store->cool_from = store->cool_pos;
+	store->cool_upto = min_u64(store->cool_pos + COOL_STEP, store->cool_end);
+	start_job(store, &store->cool, cool_call, cool_done);
 }
 
 static void cool_done(struct io_op *op, int result)
@@ -131,7 +148,10 @@ static void cool_done(struct io_op *op, int result)
 
 	(void)result;
 	store->cool_pos = max_u64(store->cool_pos, store->cool_upto);
-	store_job_cool(store);
+	if (store->cool_pos < store->cool_end && !store->closing)
+		start_cool(store);
+	else
+		store_job_cool(store);
 }
 
 /*
@@ -154,9 +174,8 @@ void store_job_cool(struct store *store)
 		store->cool_pos = store->durable - store->cache_len;
 		return;
 	}
-	store->cool_from = store->cool_pos;
-	store->cool_upto = store->cool_pos + len;
-	start_job(store, &store->cool, cool_call, cool_done);
+	store->cool_end = store->cool_pos + len;
+	start_cool(store);
 }
 
 /* ---- retention and background work ---- */

@@ -7,6 +7,10 @@
 #include "persist/format.h"
 #include "tests/persist_log.h"
 
+enum {
+	N_FILES = 8,
+};
+
 static char dir[64];
 static struct store_options options;
 static struct persist_log ring; /* stands for it */
@@ -17,7 +21,12 @@ static struct {
 	pthread_mutex_t mutex;
 	unsigned int n_dropped;
 	unsigned int n_zeros;
-	uint64_t dropped_len;
+	uint64_t dropped_len; /* of each file's records, each byte once */
+	uint64_t dropped_max; /* at once */
+	struct {
+		ino_t file;
+		uint64_t upto;
+	} dropped[N_FILES];
 	uint64_t zeros_end; /* byte of the file where the last zeros end */
 	int zeros_error;    /* what writing zeros gives */
 } seen = { .mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -34,16 +43,34 @@ static bool is_zeros(const struct file_event *event)
 	return true;
 }
 
+/* Stretches of a file follow each other, and may begin before the end of the last one. */
+static void note_drop(const struct file_event *event)
+{
+	uint64_t from = max_u64(event->off, format_file_off(0, 0)), end = event->off + event->len;
+	struct stat st;
+	int i = 0;
+
+	ck_assert_int_eq(fstat(event->fd, &st), 0);
+	while (i < N_FILES && seen.dropped[i].file != 0 && seen.dropped[i].file != st.st_ino)
+		i++;
+	ck_assert_int_lt(i, N_FILES);
+	seen.dropped[i].file = st.st_ino;
+	from = max_u64(from, seen.dropped[i].upto);
+	ck_assert_uint_ge(end, from);
+	seen.dropped[i].upto = end;
+	seen.dropped_len += end - from;
+	seen.dropped_max = max_u64(seen.dropped_max, event->len);
+	seen.n_dropped++;
+}
+
 static int look(void *ctx, const struct file_event *event)
 {
 	int r = 0;
 
 	(void)ctx;
 	pthread_mutex_lock(&seen.mutex);
-	if (event->kind == FILE_DROP) {
-		seen.n_dropped++;
-		seen.dropped_len += event->len;
-	}
+	if (event->kind == FILE_DROP)
+		note_drop(event);
 	if (event->kind == FILE_WRITE && is_zeros(event)) {
 		seen.n_zeros++;
 		seen.zeros_end = event->off + event->len;
@@ -114,6 +141,25 @@ START_TEST(what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest)
 	ck_assert_uint_le(dropped + 64 * KIB, ring.len);
 	/* Stretches that lie in two segments are dropped in two pieces. */
 	ck_assert_uint_gt(seen.n_dropped, dropped / (32 * KIB));
+}
+END_TEST
+
+START_TEST(a_long_stretch_is_dropped_step_by_step)
+{
+	options.segment_len = 64 * MIB;
+	options.cache_len = 16 * MIB;
+	options.burst_rate = 1;
+	open_and_start();
+	while (ring.len < 26 * MIB)
+		persist_log_add(&ring, RECORD_COMMITTED, 60 * KIB, 1000);
+	persist_log_write(&s, &ring, ring.base, MIB);
+	persist_log_sync(&s);
+	settle();
+	ck_assert_uint_eq(seen.dropped_len, 8 * MIB);
+	/* Two, and up to two that were left of what was before. */
+	ck_assert_uint_le(seen.dropped_max, 4 * MIB);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
 }
 END_TEST
 
@@ -226,6 +272,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, what_a_burst_leaves_in_memory_is_dropped_but_for_the_newest);
+	tcase_add_test(tc, a_long_stretch_is_dropped_step_by_step);
 	tcase_add_test(tc, what_comes_slower_stays_in_memory);
 	tcase_add_test(tc, zeros_go_ahead_of_short_writes_once_for_many);
 	tcase_add_test(tc, zeros_stay_within_the_segment);
