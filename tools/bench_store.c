@@ -18,6 +18,8 @@
 enum {
 	DISK_VALUE_LEN = 1024,
 	DISK_SPAN = 1024 + 32, /* of a record in the segment */
+	/* What comes in 50 ms, as leat(1) advises: that long the disk can be busy syncing. */
+	DISK_RING_LEN = 64 << 20,
 	LOOK_STEP = 64,
 	DIRTY_LOOK_MS = 20,
 	ARG_SYNC = 0,
@@ -185,6 +187,7 @@ static int run_store(struct bench_env *env, struct bench_member *members, struct
 	options.sync = (enum leat_sync)env->row->args[ARG_SYNC];
 	if (options.sync == LEAT_SYNC_INTERVAL)
 		options.sync_ns = INTERVAL_NS;
+	options.ring_len = DISK_RING_LEN;
 	rc = bench_stream_create(env, "store", &options);
 	if (rc == 0)
 		rc = bench_proc_daemon(env, &daemon);
