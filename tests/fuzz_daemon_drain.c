@@ -63,8 +63,8 @@ static void try_unit(const struct hostile_step *step)
 	if (pos < ring_reclaimed(bed.daemon) || pos >= tail)
 		return;
 	len = shard_drain_unit(bed.daemon, pos,
-			       step->slot & 1 ? step->value : ring_drain_word(bed.daemon, pos),
-			       tail, &n_records, &max_ns);
+			       step->slot & 1 ? step->value : ring_word_load(bed.daemon, pos), tail,
+			       &n_records, &max_ns);
 	bed_must(len <= tail - pos, "a unit beyond the tail");
 }
 
@@ -74,7 +74,7 @@ static void check_next(uint64_t from, uint64_t tail)
 	const struct ring *ring = next_bed.daemon;
 
 	while (from < tail) {
-		uint64_t word = ring_drain_word(ring, from), max_ns;
+		uint64_t word = ring_word_load(ring, from), max_ns;
 		uint32_t n_records;
 		uint64_t len = shard_drain_unit(ring, from, word, tail, &n_records, &max_ns);
 
