@@ -122,12 +122,15 @@ static void stop_shard(bool keep)
 	shard = shard_free(shard);
 }
 
+static bool is_mounted;
+
 /* A disk of its own, so small that it gets full. False where we may not mount. */
 static bool small_disk(void)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=2m") < 0)
 		return false;
+	is_mounted = true;
 	return true;
 }
 
@@ -176,6 +179,8 @@ static void teardown(void)
 	stop_shard(false);
 	drain = drain_stop(drain);
 	close(notify_fd);
+	if (is_mounted)
+		ck_assert_int_eq(umount2(dir, MNT_DETACH), 0);
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	urcu_memb_unregister_thread();
 }
