@@ -270,7 +270,7 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
-	check-crash check-sys lint check-format check-abi model demo bench \
+	check-crash check-sys check-full lint check-format check-abi model demo bench \
 	install uninstall dist clean format
 
 all: $(ALL)  ## build library, daemon and tool
@@ -298,6 +298,9 @@ check-crash: tests  ## run the crash tests
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(CRASH_TESTS))
 check-sys: tests  ## run the tests of the whole bus
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(SYS_TESTS))
+FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c
+check-full: tests  ## run the long forms of the gates
+	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
 lint: all  ## run every lint
 	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
 check-format:  ## compare both FORMAT.md with the headers

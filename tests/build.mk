@@ -8,6 +8,7 @@ TEST_HELPER_SRCS += \
 	tests/account.c \
 	tests/crowd.c \
 	tests/daemon_bed.c \
+	tests/disk_log.c \
 	tests/harness.c \
 	tests/image.c \
 	tests/ledger.c \
@@ -95,6 +96,7 @@ STRESS_TESTS += \
 CRASH_TESTS += \
 	tests/crash_kills.c \
 	tests/crash_stops.c \
+	tests/control_storage.sh \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \

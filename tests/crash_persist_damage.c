@@ -525,30 +525,43 @@ START_TEST(old_files_that_are_put_back_hide_nothing_that_is_whole)
 }
 END_TEST
 
+static void add_bits(Suite *suite, const char *name, void (*begin)(void))
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_add_checked_fixture(tc, begin, teardown);
+	tcase_set_timeout(tc, 3000);
+	tcase_add_test(tc, each_flipped_bit_is_found_and_costs_the_record_it_is_in);
+	tcase_add_test(tc, a_log_goes_on_after_any_flipped_byte);
+	suite_add_tcase(suite, tc);
+}
+
+static void add_files(Suite *suite, const char *name, void (*begin)(void))
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_add_checked_fixture(tc, begin, teardown);
+	tcase_set_timeout(tc, 3000);
+	tcase_add_test(tc, lost_and_garbled_sectors_cost_what_was_in_them);
+	tcase_add_test(tc, swapped_and_doubled_sectors_are_found);
+	tcase_add_test(tc, a_file_cut_anywhere_has_lost_what_is_behind);
+	tcase_add_test(tc, files_that_are_missing_are_missed);
+	tcase_add_test(tc,
+		       files_in_each_others_place_and_other_shards_files_are_not_taken_for_ours);
+	tcase_add_test(tc, old_files_that_are_put_back_hide_nothing_that_is_whole);
+	suite_add_tcase(suite, tc);
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("damage");
-	TCase *tc = tcase_create("closed"), *killed = tcase_create("killed");
-	TCase *cases[] = { tc, killed };
 	SRunner *runner;
 	int n_failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_checked_fixture(killed, setup_killed, teardown);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		tcase_set_timeout(cases[i], 1800);
-		tcase_add_test(cases[i], each_flipped_bit_is_found_and_costs_the_record_it_is_in);
-		tcase_add_test(cases[i], a_log_goes_on_after_any_flipped_byte);
-		tcase_add_test(cases[i], lost_and_garbled_sectors_cost_what_was_in_them);
-		tcase_add_test(cases[i], swapped_and_doubled_sectors_are_found);
-		tcase_add_test(cases[i], a_file_cut_anywhere_has_lost_what_is_behind);
-		tcase_add_test(cases[i], files_that_are_missing_are_missed);
-		tcase_add_test(
-			cases[i],
-			files_in_each_others_place_and_other_shards_files_are_not_taken_for_ours);
-		tcase_add_test(cases[i], old_files_that_are_put_back_hide_nothing_that_is_whole);
-		suite_add_tcase(suite, cases[i]);
-	}
+	add_files(suite, "closed-files", setup);
+	add_files(suite, "killed-files", setup_killed);
+	add_bits(suite, "closed-bits", setup);
+	add_bits(suite, "killed-bits", setup_killed);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);

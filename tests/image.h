@@ -8,7 +8,7 @@
 #include "shm/base.h"
 
 enum {
-	IMAGE_FILES_MAX = 24,
+	IMAGE_FILES_MAX = 128,
 };
 
 struct image_file {

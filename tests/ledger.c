@@ -73,6 +73,12 @@ void ledger_acknowledge(struct ledger *ledger, uint64_t pos, enum ledger_level l
 		ledger->entries[i].level = level;
 }
 
+void ledger_acknowledge_from(struct ledger *ledger, size_t first, enum ledger_level level)
+{
+	for (; first < ledger->n; first++)
+		ledger->entries[first].level = level;
+}
+
 struct ledger_entry *ledger_at(const struct ledger *ledger, uint64_t pos)
 {
 	size_t low = 0, high = ledger->n;

@@ -60,6 +60,8 @@ void ledger_add(struct ledger *ledger, const struct persist_log *log, uint64_t p
 void ledger_deinit(struct ledger *ledger);
 /* All entries that end at or below pos are at least so well kept. */
 void ledger_acknowledge(struct ledger *ledger, uint64_t pos, enum ledger_level level);
+/* The entries from number `first` on. */
+void ledger_acknowledge_from(struct ledger *ledger, size_t first, enum ledger_level level);
 /* The entry at that very position, or NULL. */
 struct ledger_entry *ledger_at(const struct ledger *ledger, uint64_t pos);
 
