@@ -52,6 +52,32 @@ static inline_always bool ring_read_short(const struct ring *ring, uint64_t pos,
 #endif
 }
 
+/* The record at pos in place, if it is a committed one that no flag makes special, and its word;
+ * otherwise NULL. As after ring_view(): what it holds may change, to be asked of
+ * ring_still_valid(). */
+static inline_always const char *ring_view_plain(const struct ring *ring, uint64_t pos,
+						 uint64_t *ret_word)
+{
+#if defined(__SANITIZE_THREAD__)
+	(void)ring, (void)pos, (void)ret_word;
+	return NULL;
+#else
+	uint64_t word = ring_word_load(ring, pos);
+
+	if (word >> 48 != RECORD_COMMITTED || !record_word_is_done(word, ring->max_len, 0))
+		return NULL;
+	/* MO(reclaim.A) pairs with reclaim.R in ring_reclaim(), as in ring_lapped(). */
+	fence_acquire();
+	if (unlikely(load_relaxed(&ring->govern->reclaimed) > pos))
+		return NULL;
+	/* MO(close.A) pairs with close.R in ring_set_succeeded(), as in ring_read_short(). */
+	if (unlikely(load_acquire(&ring->govern->state) != GOVERN_OPEN))
+		return NULL;
+	*ret_word = word;
+	return ring_at(ring, pos);
+#endif
+}
+
 /* True when a finished batch begins at pos: one steps into it by RECORD_HEADER_LEN, as ring_read()
  * does. */
 static inline bool ring_at_batch(const struct ring *ring, uint64_t pos)

@@ -474,6 +474,48 @@ START_TEST(a_paused_shard_is_silent_and_goes_on_where_it_was)
 }
 END_TEST
 
+static void expect_view(const char *value, uint64_t pos)
+{
+	struct leat_message message;
+
+	ck_assert_int_eq(leat_view(sub, 0, &message), 1);
+	ck_assert_uint_eq(message.pos, pos);
+	ck_assert_uint_eq(message.value_len, strlen(value));
+	ck_assert_mem_eq(message.value, value, message.value_len);
+	/* It lies in the ring, behind its header and key. */
+	ck_assert_ptr_eq(message.value, (const char *)ring_at(sub->shards[0].ring, pos) +
+						RECORD_HEADER_LEN + message.key_len);
+	ck_assert_int_eq(leat_view_valid(sub, &message), 1);
+}
+
+START_TEST(views_follow_each_other_and_copies_follow_them)
+{
+	uint64_t positions[6];
+	struct leat_record with_key = {
+		.key = "key", .key_len = 3, .value = "three", .value_len = 5
+	};
+	struct leat_record batch[] = { { .value = "four", .value_len = 4 },
+				       { .value = "five", .value_len = 4 } };
+	struct leat_result results[2];
+
+	positions[0] = publish("zero");
+	positions[1] = publish("one");
+	positions[2] = publish("two");
+	ck_assert_int_eq(leat_publish(&publisher, &with_key, results), 0);
+	positions[3] = results[0].pos;
+	ck_assert_int_eq(leat_publish_batch(&publisher, batch, 2, results), 0);
+	expect_view("zero", positions[0]);
+	expect_view("one", positions[1]);
+	expect_view("two", positions[2]);
+	expect_view("three", positions[3]);
+	expect_view("four", results[0].pos);
+	expect("five");
+	expect_nothing();
+	expect_view("six", publish("six"));
+	expect_nothing();
+}
+END_TEST
+
 START_TEST(a_view_points_into_the_ring_and_knows_when_it_was_overwritten)
 {
 	uint64_t first = publish("first"), second = publish("second");
@@ -670,6 +712,7 @@ int main(void)
 	tcase_add_test(tc, stops_are_exclusive);
 	tcase_add_test(tc, a_time_starts_and_stops);
 	tcase_add_test(tc, a_paused_shard_is_silent_and_goes_on_where_it_was);
+	tcase_add_test(tc, views_follow_each_other_and_copies_follow_them);
 	tcase_add_test(tc, a_view_points_into_the_ring_and_knows_when_it_was_overwritten);
 	tcase_add_test(tc, a_ring_that_closed_under_a_record_is_followed_only_up_to_its_end);
 	tcase_add_test(tc, a_deleted_stream_ends_publishing_and_reading);
