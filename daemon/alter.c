@@ -51,7 +51,7 @@ static int alter_rings(struct alter_job *job, char *detail, size_t detail_len)
 	uint64_t available = min_u64(placement_available(), job->memory);
 	int r = 0;
 
-	if (needed + STREAM_MEMORY_SPARE > available) {
+	if (!stream_fits_memory(needed, available)) {
 		snprintf(detail, detail_len,
 			 "stream '%s' needs %" PRIu64 " bytes of memory for its new rings; "
 			 "available are %" PRIu64,

@@ -444,7 +444,7 @@ static int stream_check_memory(const struct stream_job *job, struct dispatch_rep
 	uint64_t available = placement_available();
 	char ring[QUANTITY_LEN];
 
-	if (needed + STREAM_MEMORY_SPARE <= available)
+	if (stream_fits_memory(needed, available))
 		return 0;
 	return dispatch_fail(reply, -ENOSPC,
 			     "stream '%s' needs %" PRIu64 " bytes of memory (%u ring%s of %s); "

@@ -10,11 +10,17 @@
 #include "daemon/dispatch.h"
 #include "daemon/server.h"
 
-/* Memory that is left to the machine when rings are made. */
+/* Memory that is left to the machine when rings are made; less where there is little. */
 #define STREAM_MEMORY_SPARE (64 * MIB)
 
 int stream_op_create(struct session *session, const json_t *request, struct dispatch_reply *reply);
 int stream_op_remove(struct session *session, const json_t *request, struct dispatch_reply *reply);
+
+/* Is there room for rings of `needed` bytes, and something left for everything else? */
+static inline bool stream_fits_memory(uint64_t needed, uint64_t available)
+{
+	return needed + min_u64(STREAM_MEMORY_SPARE, available / 4) <= available;
+}
 
 /* Where a stream's files are; shard -1 = the directory of all its shards. */
 void stream_path(const struct config *config, const char *name, int shard, char *path, size_t len);

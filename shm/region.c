@@ -75,39 +75,87 @@ static uint64_t region_read_number(const char *path, const char *key)
 	return at ? strtoull(at + (key ? strlen(key) : 0), NULL, 10) : 0;
 }
 
-/* What one memory cgroup leaves; a file that is not there limits nothing. */
-static uint64_t region_group_available(const char *group)
+/* Where the two versions of memory cgroups say what they allow. */
+struct region_groups {
+	const char *mount;
+	const char *max;
+	const char *current;
+	const char *inactive; /* in memory.stat: what is given back when something else needs it */
+	const char *active;
+};
+
+static const struct region_groups region_groups_v1 = {
+	"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+	"total_inactive_file ",  "total_active_file ",
+};
+static const struct region_groups region_groups_v2 = {
+	"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "\nactive_file ",
+};
+
+static uint64_t region_group_number(const struct region_groups *groups, const char *group,
+				    const char *file, const char *key)
 {
 	char path[PATH_MAX];
-	uint64_t max, current;
 
-	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
-	max = region_read_number(path, NULL);
-	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.current", group);
-	current = region_read_number(path, NULL);
-	if (max == 0)
-		return UINT64_MAX;
-	return max > current ? max - current : 0;
+	snprintf(path, sizeof(path), "%s%s/%s", groups->mount, group, file);
+	return region_read_number(path, key);
 }
 
-/* The least that this process' cgroup (version 2) and the ones above it leave. */
-static uint64_t region_groups_available(void)
+/* What one memory cgroup leaves; a file that is not there limits nothing. */
+static uint64_t region_group_available(const struct region_groups *groups, const char *group)
 {
-	char group[PATH_MAX / 2] = "";
-	FILE *file = fopen("/proc/self/cgroup", "re");
+	uint64_t max = region_group_number(groups, group, groups->max, NULL), used, cached;
+
+	if (max == 0)
+		return UINT64_MAX;
+	used = region_group_number(groups, group, groups->current, NULL);
+	/* Without it a group that has read and written enough files would have no room for ever. */
+	cached = region_group_number(groups, group, "memory.stat", groups->inactive) +
+		 region_group_number(groups, group, "memory.stat", groups->active);
+	used -= min_u64(used, cached);
+	return max > used ? max - used : 0;
+}
+
+/* The least that a group and the ones above it leave. */
+static uint64_t region_branch_available(const struct region_groups *groups, char *group)
+{
 	uint64_t available = UINT64_MAX;
 	char *slash;
 
-	if (file && (fscanf(file, "0::%2047[^\n]", group) != 1 || group[0] != '/'))
-		group[0] = '\0';
-	if (file)
-		fclose(file);
 	do {
-		available = min_u64(available, region_group_available(group));
+		available = min_u64(available, region_group_available(groups, group));
 		slash = strrchr(group, '/');
 		if (slash)
 			*slash = '\0';
 	} while (slash);
+	return available;
+}
+
+static bool region_is_memory(const char *controllers)
+{
+	const char *at = strstr(controllers, "memory");
+
+	return at && (at == controllers || at[-1] == ',') && (at[6] == ',' || at[6] == '\0');
+}
+
+/* Nobody may rely on populating to fail there: the kernel ends a process of the group instead. */
+static uint64_t region_groups_available(void)
+{
+	char line[PATH_MAX / 2], controllers[256], group[PATH_MAX / 2];
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	uint64_t available = UINT64_MAX;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "0::%2047[^\n]", group) == 1)
+			available = min_u64(available,
+					    region_branch_available(&region_groups_v2, group));
+		else if (sscanf(line, "%*u:%255[^:]:%2047[^\n]", controllers, group) == 2 &&
+			 region_is_memory(controllers))
+			available = min_u64(available,
+					    region_branch_available(&region_groups_v1, group));
+	}
+	if (file)
+		fclose(file);
 	return available;
 }
 
