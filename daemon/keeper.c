@@ -30,6 +30,7 @@ enum {
 };
 
 #define KEEPER_WATCHDOG_NS (30 * NS_PER_S)
+#define KEEPER_LATE_NS NS_PER_S
 #define KEEPER_ABORT_NS (10 * NS_PER_S) /* from SIGABRT to SIGKILL */
 #define KEEPER_CALM_NS NS_PER_S         /* a child that served so long was not started in vain */
 #define KEEPER_DELAY_MIN_NS (100 * NS_PER_MS)
@@ -481,6 +482,12 @@ static void keeper_watch(struct keeper *k, uint64_t now)
 {
 	if (k->watchdog_at_ns == 0 || now < k->watchdog_at_ns)
 		return;
+	/* Who wakes up so late has stood still himself, and the daemon with him: a container that
+	 * was paused, a machine without processors to spare. It gets its time again. */
+	if (now - k->watchdog_at_ns > KEEPER_LATE_NS) {
+		k->watchdog_at_ns = now + KEEPER_WATCHDOG_NS;
+		return;
+	}
 	log_error("the daemon (process %d) has not answered for %d s; it gets signal %s", k->child,
 		  (int)(KEEPER_WATCHDOG_NS / NS_PER_S), k->aborted ? "KILL" : "ABRT");
 	kill(k->child, k->aborted ? SIGKILL : SIGABRT);
