@@ -270,7 +270,7 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
-	check-crash check-sys check-full lint check-format check-abi model demo bench \
+	check-crash check-sys check-full check-kills soak lint check-format check-abi model demo bench \
 	install uninstall dist clean format
 
 all: $(ALL)  ## build library, daemon and tool
@@ -301,6 +301,8 @@ check-sys: tests  ## run the tests of the whole bus
 FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
+	$(Q)$(MAKE) check-kills
+	$(Q)$(MAKE) soak
 lint: all  ## run every lint
 	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
 check-format:  ## compare both FORMAT.md with the headers
@@ -315,6 +317,16 @@ demo:  ## install what is missing, build, show the bus at work
 	$(Q)tests/deps.sh
 	$(Q)$(MAKE) all
 	$(Q)$(TEST_ENV) tests/demo.sh
+
+# What takes hours at its full size; `make check` runs a slice.
+KILLS ?= 10000
+check-kills: tests  ## kill publishers, subscribers and daemons KILLS=10000 times each, stop them as often
+	$(Q)$(TEST_ENV) LEAT_KILLS=$(KILLS) $(call program,tests/crash_kills.c)
+	$(Q)$(TEST_ENV) LEAT_STOPS=$(KILLS) $(call program,tests/crash_stops.c)
+
+SOAK ?= 1h
+soak: tests  ## everything at once, with kills, stops and disk faults, for SOAK=1h
+	$(Q)$(TEST_ENV) SOAK=$(SOAK) $(call program,tests/stress_soak.c)
 
 BENCH ?= --all --runs 5
 bench:  ## install what is missing, build, measure machine, leat and peers; BENCH=--quick for a look

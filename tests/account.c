@@ -69,6 +69,7 @@ struct account_reader {
 	uint64_t len;
 	uint64_t n;
 	uint64_t pos[ACCOUNT_SHARDS_MAX];
+	uint64_t first[ACCOUNT_SHARDS_MAX];
 	uint64_t next[ACCOUNT_WRITERS_MAX][ACCOUNT_SHARDS_MAX];
 	char complaint[512];
 	size_t n_gaps;
@@ -415,6 +416,8 @@ bool account_reader_take(struct account_reader *reader, const struct leat_messag
 			(unsigned long long)(message->kind == LEAT_RECORD ? number_of(message) : 0),
 			why);
 	}
+	if (reader->first[message->shard] == 0)
+		reader->first[message->shard] = message->pos;
 	reader->pos[message->shard] = message->next_pos;
 	return true;
 }
@@ -456,6 +459,8 @@ static bool check_entry(struct account_reader *reader, const struct account_term
 				(unsigned long long)seen->pos);
 	}
 	if (gaps_at(reader, entry->shard, entry->pos) & terms->gaps[level])
+		return true;
+	if (terms->from_first && entry->pos < reader->first[entry->shard])
 		return true;
 	return complain(
 		reader,

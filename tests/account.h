@@ -62,6 +62,7 @@ void account_flushed(struct account *account, unsigned writer, uint64_t from, en
 /* Which gaps may hide an acknowledged record, by its level: a mask of 1 << enum leat_gap. */
 struct account_terms {
 	uint32_t gaps[ACCOUNT_LEVELS];
+	bool from_first; /* what lies before the first thing that came is none of the reader's */
 };
 
 struct account_reader;

@@ -127,6 +127,7 @@ SYS_TESTS += \
 	tests/sys_replay.sh \
 	tests/sys_retention.sh \
 	tests/sys_ring_size.sh \
+	tests/sys_scarcity.sh \
 	tests/sys_second_daemon.sh \
 	tests/sys_sizes.c \
 	tests/sys_stat.sh \
@@ -140,6 +141,7 @@ SYS_TESTS += \
 
 # Programs that are built with the tests but only run by hand.
 BENCH_PROGRAMS += \
+	tests/stress_soak.c \
 	# end of BENCH_PROGRAMS
 
 LINTS += \

@@ -32,6 +32,9 @@ struct crowd {
 	uint32_t n_shards;
 	uint64_t ring_len;
 	uint64_t claim_timeout_ns; /* 0 = the default */
+	uint64_t segment_len;      /* 0 = the default */
+	uint64_t retain_len;       /* 0 = all */
+	bool faults;               /* the disk may refuse: publishers are told so and go on */
 	uint64_t pause_us;         /* of the steady publisher */
 	uint64_t seed;
 	_Atomic int stop;                         /* for publishers that go on until then */

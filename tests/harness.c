@@ -6,12 +6,14 @@
 #include <ftw.h>
 #include <grp.h>
 #include <jansson.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -315,6 +317,14 @@ static void start_daemon(struct harness_bus *bus)
 	must(harness_until(bus_answers, bus, 20), "leatd is not ready after 20 s, see %s", log);
 }
 
+/* Seen by this process and its children only, and gone with them. */
+static bool mount_disk(const char *path)
+{
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", path, "tmpfs", 0, "size=64m") == 0;
+}
+
 void harness_bus_start(struct harness_bus *bus, unsigned flags)
 {
 	char path[112];
@@ -324,6 +334,8 @@ void harness_bus_start(struct harness_bus *bus, unsigned flags)
 	must(mkdtemp(bus->dir), "mkdtemp %s: %s", bus->dir, strerror(errno));
 	snprintf(path, sizeof(path), "%s/data", bus->dir);
 	must(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
+	if (flags & HARNESS_DISK && !mount_disk(path))
+		bus->flags &= ~(unsigned)HARNESS_DISK;
 	snprintf(path, sizeof(path), "%s/run", bus->dir);
 	must(mkdir(path, 0755) == 0, "mkdir %s: %s", path, strerror(errno));
 	snprintf(path, sizeof(path), "%s/points", bus->dir);
@@ -369,7 +381,7 @@ struct leat_bus *harness_connect(const struct harness_bus *bus)
 	char detail[256] = "";
 	struct leat_connect_options options = { .size = sizeof(options),
 						.client = "harness",
-						.timeout_ns = 60000000000u,
+						.timeout_ns = 300000000000u,
 						.detail = detail,
 						.detail_len = sizeof(detail) };
 	struct leat_bus *handle;
