@@ -162,6 +162,12 @@ static void end_shard(struct leat_subscriber *sub, struct subscribe_shard *shard
 	subscribe_drop_run(sub);
 }
 
+/* A publisher can write any timestamp: the highest one ends nothing that has no end. */
+static bool is_past_stop(const struct leat_subscriber *sub, const struct record_view *view)
+{
+	return unlikely(view->timestamp_ns >= sub->stop_ns) && sub->stop_ns != UINT64_MAX;
+}
+
 /* A committed record: SOURCE_RUN it is the message, SOURCE_NONE go on, SOURCE_GAP, SOURCE_END. */
 static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t word,
 		       struct leat_message *ret_message)
@@ -186,7 +192,7 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 		sub->run_off += step;
 		return subscribe_gap(sub, shard, shard->pos + step, LEAT_GAP_DAMAGE);
 	}
-	if (unlikely(view.timestamp_ns >= sub->stop_ns)) {
+	if (is_past_stop(sub, &view)) {
 		end_shard(sub, shard);
 		return SOURCE_END;
 	}
@@ -473,7 +479,7 @@ int subscribe_view(struct leat_subscriber *sub, struct subscribe_shard *shard, u
 {
 	struct record_view view;
 
-	if (record_parse(word, bytes, shard->pos, &view) < 0 || view.timestamp_ns >= sub->stop_ns)
+	if (record_parse(word, bytes, shard->pos, &view) < 0 || is_past_stop(sub, &view))
 		return 0;
 	shard->pos += record_step(word);
 	shard->quiet = false;

@@ -162,6 +162,22 @@ START_TEST(a_batch_is_seen_whole_or_not_at_all)
 }
 END_TEST
 
+START_TEST(the_highest_timestamp_ends_no_subscription)
+{
+	struct leat_record record = { .value = "a", .value_len = 1, .event_time_ns = 1 };
+	struct leat_result result;
+	struct record_header *header;
+
+	ck_assert_int_eq(leat_publish(&publisher, &record, &result), 0);
+	header = ring_at(pub_shard.ring, result.pos);
+	header->timestamp_ns = UINT64_MAX;
+	publish("b");
+	expect("a");
+	expect("b");
+	expect_nothing();
+}
+END_TEST
+
 /* What a handler has been given, a letter each. */
 struct heard {
 	char letters[64];
@@ -697,6 +713,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_published_arrives_in_order);
 	tcase_add_test(tc, a_batch_is_seen_whole_or_not_at_all);
+	tcase_add_test(tc, the_highest_timestamp_ends_no_subscription);
 	tcase_add_test(tc, batches_between_records_are_stepped_into);
 	tcase_add_test(tc, a_batch_that_is_not_finished_is_not_stepped_into);
 	tcase_add_test(tc, a_batch_too_long_for_the_ring_is_refused_and_nothing_of_it_stored);
