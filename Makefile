@@ -312,6 +312,9 @@ check-abi: $(LIB_SO)  ## compare exported symbols, symbol map and leat.h
 
 model:  ## check the models of the protocol
 	$(Q)tests/model/run.sh
+.PHONY: weak
+weak:  ## run the sources of shm on a machine with weak memory
+	$(Q)tests/weak/run.sh
 
 demo:  ## install what is missing, build, show the bus at work
 	$(Q)tests/deps.sh

@@ -37,18 +37,18 @@
  *
  * | edge | release sites | acquire sites | what is ordered | what breaks without | shown by |
  * |---|---|---|---|---|---|
- * | publish | ring_commit_store, orphan_bury | ring_word_load | content before its commit word | readers copy bytes not yet written | model ring, test_shm_threads |
- * | claim | ring_try_reserve | orphan_step | odd before the tail's CAS, word before even | a live publisher's reservation is buried | model ring |
- * | tail | ring_try_reserve, ring_close_tail | ring_try_reserve, ring_tail, orphan_step | claims before the tail they moved | as claim | model ring |
- * | limit | ring_reclaim | ring_reserve_again, ring_limit | zeros before the limit that frees them | a previous lap's words are taken for records | model ring, test_shm_threads |
- * | reclaim | ring_reclaim | ring_lapped, ring_reclaimed | reclaimed before the zeros; the copy before the check | a torn copy is delivered | model ring |
- * | progress | ring_progress | ring_written, ring_durable | the disk's answer before the position | acknowledged before it is true | sys tests |
- * | sleep | wait_announce, wait_barrier | ring_commit_store, ring_commit_attend, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep |
- * | kick | ring_drain_sleeps, ring_drain_rearm | ring_commit_store, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep |
- * | close | ring_set_succeeded, ring_set_state | ring_commit_store, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close |
- * | bell | ring_reclaim, ring_progress, ring_wake_subscribers | wait_announce, ring_bell | what changed before the bell | a waiter misses a change | model sleep |
- * | ready | region_init_pages | region_check_page | the page before its ready word | a half-made ring is used | test_shm_region |
- * | clock | clock_publish | clock_try | the conversion inside its sequence | two conversions are mixed | test_shm_clock |
+ * | publish | ring_commit_store, orphan_bury | ring_word_load | content before its commit word | readers copy bytes not yet written | model ring, weak publish short bury, test_shm_threads |
+ * | claim | ring_try_reserve | orphan_step | odd before the tail's CAS, word before even | a live publisher's reservation is buried | model ring, weak holes kick |
+ * | tail | ring_try_reserve, ring_close_tail | ring_try_reserve, ring_tail, orphan_step | claims before the tail they moved | as claim | model ring, weak holes |
+ * | limit | ring_reclaim | ring_reserve_again, ring_limit | zeros before the limit that frees them | a previous lap's words are taken for records | model ring, weak laps, test_shm_threads |
+ * | reclaim | ring_reclaim | ring_lapped, ring_reclaimed | reclaimed before the zeros; the copy before the check | a torn copy is delivered | model ring, weak laps laps-short |
+ * | progress | ring_progress | ring_written, ring_durable | the disk's answer before the position | acknowledged before it is true | weak progress |
+ * | sleep | wait_announce, wait_barrier | ring_commit_store, ring_commit_attend, ring_wake_one | announcement, then a look; commit, then a look | somebody sleeps beside a record | model sleep, weak sleep fence |
+ * | kick | ring_drain_sleeps, ring_drain_rearm | ring_commit_store, ring_kick_drain | as sleep, for the drain | the drain sleeps beside a record | model sleep, weak kick rearm |
+ * | close | ring_set_succeeded, ring_set_state | ring_commit_store, ring_state, ring_read | close_pos and state before attention, decisions after the barrier | a record told published is buried | model close, weak close failed |
+ * | bell | ring_reclaim, ring_progress, ring_wake_subscribers | wait_announce, ring_bell | what changed before the bell | a waiter misses a change | model sleep, weak room progress failed |
+ * | ready | region_init_pages | region_check_page | the page before its ready word | a half-made ring is used | weak ready, test_shm_region |
+ * | clock | clock_publish | clock_try | the conversion inside its sequence | two conversions are mixed | weak clock, test_shm_clock |
  *
  * The argument for each non-obvious one stands at its sites.
  */

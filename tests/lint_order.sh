@@ -3,7 +3,7 @@
 # Memory order is written down: every call of an ordering function has a comment
 # directly above it with a tag MO(edge.R) or MO(edge.A), every tag has its call,
 # every edge has both sides, and the edges are those of the table that opens
-# shm/ring.c. Nobody but shm/atomic.h knows of <stdatomic.h>.
+# shm/ring.c. Each row of it names a model or a case for the weak machine that is there. Nobody but shm/atomic.h knows of <stdatomic.h>.
 set -eu
 . "$(dirname "$0")/lint_common.sh"
 
@@ -18,7 +18,17 @@ if grep -nE "$raw" $everything /dev/null | grep -v '^shm/atomic\.h:'; then
 	status=1
 fi
 
-awk '
+# What can show an edge: "model NAME" and "weak NAME".
+proofs=$(mktemp)
+trap 'rm -f "$proofs"' EXIT
+for model in tests/model/*.pml; do
+	[ ! -e "$model" ] || echo "model $(basename "$model" .pml)" >>"$proofs"
+done
+for cases in tests/weak/*_cases.c; do
+	[ ! -e "$cases" ] || sed -n 's/.*\.name = "\(.*\)",.*/weak \1/p' "$cases" >>"$proofs"
+done
+
+awk -v proofs="$proofs" '
 function bad(where, why) {
 	print where ": " why
 	n_bad++
@@ -44,6 +54,23 @@ function take_tags(text,   tag) {
 		sides[tag] = tag_at
 	}
 }
+# "model ring, weak publish short, test_shm_threads": files and cases of these names.
+function shown_by(text,   part, word, n, i, k, words) {
+	n = split(text, part, ",")
+	for (i = 1; i <= n; i++) {
+		words = split(part[i], word, " ")
+		if (word[1] != "model" && word[1] != "weak")
+			continue
+		for (k = 2; k <= words; k++) {
+			if (!(word[1] " " word[k] in shown))
+				bad(FILENAME ":" FNR, "there is no " word[1] " " word[k])
+			n_shown++
+		}
+	}
+	if (!n_shown)
+		bad(FILENAME ":" FNR, "no model and no case for the weak machine shows the edge")
+	n_shown = 0
+}
 function table_row(   cell, n, i) {
 	n = split($0, cell, "|")
 	gsub(/[ \t`]/, "", cell[2])
@@ -54,6 +81,7 @@ function table_row(   cell, n, i) {
 	for (i = 2; i < n; i++)
 		if (cell[i] ~ /^[ \t]*$/)
 			bad(FILENAME ":" FNR, "an empty cell in the table of edges")
+	shown_by(cell[7])
 	rows[cell[2]] = FILENAME ":" FNR
 	n_rows++
 }
@@ -103,6 +131,8 @@ FILENAME == "shm/ring.c" && !code_seen && /^[ ]?\*?[ \t]*\|/ { table_row() }
 	}
 }
 BEGIN {
+	while ((getline name < proofs) > 0)
+		shown[name] = 1
 	call = "(^|[^a-zA-Z0-9_])((load|store|xchg|cas|fetch_[a-z]+)_(acquire|release|acq_rel|" \
 		"seq_cst)|fence_(full|acquire|release|compiler)|membarrier_sync)[ \t]*\\("
 }

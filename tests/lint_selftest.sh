@@ -15,13 +15,16 @@ spdx='/* SPDX-License-Identifier: Apache-2.0 */'
 good_tree()
 {
 	rm -rf "$tree"
-	mkdir -p "$tree/shm" "$tree/persist" "$tree/clientlib" "$tree/daemon" "$tree/tests" "$tree/tools"
+	mkdir -p "$tree/shm" "$tree/persist" "$tree/clientlib" "$tree/daemon" "$tree/tools" \
+		"$tree/tests/model" "$tree/tests/weak"
+	echo "$spdx" >"$tree/tests/model/ring.pml"
+	printf '%s\n' "$spdx" '	.name = "one",' >"$tree/tests/weak/ring_cases.c"
 	cat >"$tree/shm/ring.c" <<-END
 	$spdx
 	/*
 	 * | edge | release sites | acquire sites | what is ordered | what breaks without | shown by |
 	 * |---|---|---|---|---|---|
-	 * | publish | ring_put() | ring_get() | the record | readers see rubbish | model |
+	 * | publish | ring_put() | ring_get() | the record | readers see rubbish | model ring, weak one |
 	 */
 	#include "shm/ring.h"
 
@@ -106,6 +109,9 @@ red order 'an acquire site without a tag' shm/ring.c 's/MO(publish.A)//'
 red order 'an edge that the table lacks' shm/ring.c '/^ \* | publish/d'
 red order 'an edge that only the table has' shm/ring.c 's/^ \* | publish.*/&\n&/; s/| publish/| other/2'
 red order 'a row without an answer' shm/ring.c 's/| readers see rubbish |/| |/'
+red order 'an edge that nothing shows' shm/ring.c 's/| model ring, weak one |/| test_shm_ring |/'
+red order 'a model that is not there' shm/ring.c 's/| model ring,/| model rang,/'
+red order 'a case that is not there' shm/ring.c 's/weak one/weak two/'
 red order 'a removed release site' shm/ring.c '/store_release/d'
 red order 'a weakened acquire site' shm/ring.c 's/load_acquire/load_relaxed/'
 red order 'a call below the next comment' shm/ring.c 's/store_release.*/&\n\/* Then. *\/\nstore_release(\&r->b, 2);/'
