@@ -8,6 +8,7 @@
 #ifndef SHM_ATOMIC_H
 #define SHM_ATOMIC_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,6 +68,7 @@ bool weak_membarrier_register(void);
 void weak_memcpy(void *to, const void *from, size_t len);
 void weak_memset(void *to, int byte, size_t len);
 long weak_syscall(long number, ...);
+int weak_poll(struct pollfd *fds, unsigned int n);
 long weak_write(int fd, const void *buf, size_t len);
 void *weak_mmap(void *at, size_t len, int prot, int flags, int fd, long off);
 
@@ -93,6 +95,10 @@ void *weak_mmap(void *at, size_t len, int prot, int flags, int fd, long off);
 #define membarrier_sync() weak_membarrier(weak_site("membarrier_sync"))
 #define membarrier_register() weak_membarrier_register()
 
+/* For tests of other kinds. */
+#define shared_load(at, len) ((void)0)
+#define shared_loaded(p, value) (value)
+
 /* Statistics of one writer: no part of the protocol. */
 #define counter_add(counter, n) ((void)(counter), (void)(n))
 #define cpu_relax() ((void)0)
@@ -100,6 +106,7 @@ void *weak_mmap(void *at, size_t len, int prot, int flags, int fd, long off);
 #define memcpy(to, from, len) weak_memcpy((to), (from), (len))
 #define memset(to, byte, len) weak_memset((to), (byte), (len))
 #define syscall(...) weak_syscall(__VA_ARGS__)
+#define poll(fds, n, timeout) weak_poll((fds), (n))
 #define write(fd, buf, len) weak_write((fd), (buf), (len))
 #define mmap(...) weak_mmap(__VA_ARGS__)
 #define munmap(at, len) ((void)(at), (void)(len), 0)

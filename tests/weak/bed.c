@@ -6,17 +6,29 @@ struct ring_publisher bed_publisher[WEAK_SLOTS];
 struct bed_log bed_told, bed_drained;
 
 const struct weak_case *const weak_cases[] = {
-	&ring_case_publish,   &ring_case_short,
-	&ring_case_holes,     &ring_case_bury,
-	&ring_case_laps,      &ring_case_laps_short,
-	&ring_case_laps_peek, &bell_case_progress,
-	&bell_case_room,      &bell_case_failed,
-	&bell_case_sleep,     &bell_case_sleep_two,
-	&bell_case_fence,     &bell_case_kick,
-	&bell_case_rearm,     &bell_case_clock,
-	&close_case_close,    &close_case_read,
-	&close_case_short,    &close_case_peek,
-	&close_case_ready,    NULL,
+	&ring_case_publish,
+	&ring_case_short,
+	&ring_case_holes,
+	&ring_case_bury,
+	&ring_case_laps,
+	&ring_case_laps_short,
+	&ring_case_laps_peek,
+	&ring_case_batch,
+	&bell_case_progress,
+	&bell_case_room,
+	&bell_case_failed,
+	&bell_case_sleep,
+	&bell_case_sleep_two,
+	&bell_case_fence,
+	&bell_case_kick,
+	&bell_case_rearm,
+	&bell_case_clock,
+	&close_case_close,
+	&close_case_read,
+	&close_case_short,
+	&close_case_peek,
+	&close_case_ready,
+	NULL,
 };
 
 void bed_init(const struct weak_case *one, unsigned int n_publishers)
@@ -101,9 +113,8 @@ int bed_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_po
 	return 0;
 }
 
-int bed_commit(struct ring_publisher *publisher, uint64_t pos, uint32_t len)
+static void bed_fill(struct ring *ring, uint64_t pos, uint32_t len)
 {
-	struct ring *ring = publisher->ring;
 	char *at = ring_at(ring, pos);
 
 	for (unsigned int i = 1; i < len / 8; i++) {
@@ -111,6 +122,13 @@ int bed_commit(struct ring_publisher *publisher, uint64_t pos, uint32_t len)
 
 		memcpy(at + 8 * (size_t)i, &value, 8);
 	}
+}
+
+int bed_commit(struct ring_publisher *publisher, uint64_t pos, uint32_t len)
+{
+	char *at = ring_at(publisher->ring, pos);
+
+	bed_fill(publisher->ring, pos, len);
 	weak_must(record_word_kind(weak_peek(at, 8)) == RECORD_RESERVED,
 		  "the reservation of a living publisher was buried");
 	return ring_commit(publisher, pos, ring_committed_word(publisher, len), 1);
@@ -127,6 +145,20 @@ bool bed_publish(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_p
 	if (bed_commit(publisher, *ret_pos, len) == 0)
 		bed_note(&bed_told, *ret_pos);
 	return true;
+}
+
+void bed_publish_batch(struct ring_publisher *publisher)
+{
+	struct ring *ring = publisher->ring;
+	uint64_t pos, word = ring_committed_word(publisher, 32);
+
+	while (bed_reserve(publisher, 64, &pos) != 0)
+		weak_pause();
+	bed_fill(ring, pos + 32, 32);
+	memcpy(ring_at(ring, pos + 32), &word, 8);
+	bed_fill(ring, pos, 32);
+	if (ring_commit(publisher, pos, record_word(RECORD_BATCH, 64, publisher->owner, 0), 1) == 0)
+		bed_note(&bed_told, pos + 32);
 }
 
 void bed_check(uint64_t pos, uint64_t word, const char *bytes)
@@ -160,7 +192,9 @@ int bed_read(const struct ring *ring, uint64_t *pos, uint64_t *limit, struct bed
 			bed_check(*pos, word, buf + off);
 			bed_note(got, *pos);
 		} else {
-			weak_must(record_word_kind(word) == RECORD_TOMBSTONE, "garbage was read");
+			weak_must(record_word_kind(word) == RECORD_TOMBSTONE ||
+					  record_word_kind(word) == RECORD_BATCH,
+				  "garbage was read");
 		}
 		off += record_step(word);
 		*pos += record_step(word);
@@ -191,7 +225,7 @@ bool bed_drain_step(struct bed_drain *drain)
 
 	if (drain->pos >= tail)
 		return false;
-	word = ring_drain_word(ring, drain->pos);
+	word = ring_word_load(ring, drain->pos);
 	len = record_word_len(word);
 	weak_must(word == 0 || (len % 32 == 0 && len <= tail - drain->pos),
 		  "the drain met garbage");
@@ -202,7 +236,7 @@ bool bed_drain_step(struct bed_drain *drain)
 		if (!drain->dead[record_word_owner(word)])
 			return false;
 		/* It may have committed just before it died. */
-		if (ring_drain_word(ring, drain->pos) == word)
+		if (ring_word_load(ring, drain->pos) == word)
 			orphan_bury(ring, drain->pos, len, RECORD_TOMBSTONE,
 				    &(struct orphan_dead){ .pid = 1 }, 1, false);
 		return true;
@@ -212,8 +246,10 @@ bool bed_drain_step(struct bed_drain *drain)
 		bed_note(&bed_drained, drain->pos);
 		break;
 	default:
-		weak_must(record_word_kind(word) == RECORD_TOMBSTONE, "the drain met garbage");
+		weak_must(record_word_kind(word) == RECORD_TOMBSTONE ||
+				  record_word_kind(word) == RECORD_BATCH,
+			  "the drain met garbage");
 	}
-	drain->pos += len;
+	drain->pos += record_step(word);
 	return true;
 }

@@ -29,6 +29,8 @@ int bed_reserve(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_po
 int bed_commit(struct ring_publisher *publisher, uint64_t pos, uint32_t len);
 /* Until there is room. False when the ring was closed. */
 bool bed_publish(struct ring_publisher *publisher, uint32_t len, uint64_t *ret_pos);
+/* A batch of one record of 32 bytes, until there is room. */
+void bed_publish_batch(struct ring_publisher *publisher);
 /* Fails unless these are the bytes of a record published at pos. */
 void bed_check(uint64_t pos, uint64_t word, const char *bytes);
 
@@ -63,6 +65,7 @@ extern const struct weak_case ring_case_bury;
 extern const struct weak_case ring_case_laps;
 extern const struct weak_case ring_case_laps_short;
 extern const struct weak_case ring_case_laps_peek;
+extern const struct weak_case ring_case_batch;
 extern const struct weak_case bell_case_progress;
 extern const struct weak_case bell_case_room;
 extern const struct weak_case bell_case_failed;

@@ -24,7 +24,8 @@ static void progress_daemon(void)
 
 static void progress_wait(bool durable)
 {
-	const _Atomic uint32_t *at = &bed_ring[0].govern->ack_bell;
+	const struct layout_govern *govern = bed_ring[0].govern;
+	const _Atomic uint32_t *at = durable ? &govern->durable_bell : &govern->written_bell;
 	uint64_t bytes;
 
 	for (;;) {
@@ -32,7 +33,7 @@ static void progress_wait(bool durable)
 
 		if ((durable ? ring_durable(&bed_ring[0]) : ring_written(&bed_ring[0])) > BED_FIRST)
 			break;
-		wait_futex_bits(at, bell, durable ? ring_ack_bit(BED_FIRST, 32) : RING_ACK_WRITTEN,
+		wait_futex_bits(at, bell, durable ? ring_ack_bit(BED_FIRST, 32) : UINT32_MAX,
 				UINT64_MAX);
 	}
 	memcpy(&bytes, &weak_shared[0].disk[durable], 8);
@@ -123,22 +124,14 @@ static void failed_for_room(void)
 	failed_wait(&bed_ring[0].govern->limit_bell);
 }
 
-static void failed_for_ack(void)
+static void failed_for_durable(void)
 {
-	failed_wait(&bed_ring[0].govern->ack_bell);
+	failed_wait(&bed_ring[0].govern->durable_bell);
 }
 
-static void failed_for_records(void)
+static void failed_for_written(void)
 {
-	struct wait_ticket ticket;
-
-	for (;;) {
-		wait_announce(&ticket, &bed_ring[0]);
-		wait_barrier();
-		if (ring_state(&bed_ring[0], NULL) != GOVERN_OPEN)
-			break;
-		wait_sleep(&ticket, 1, UINT64_MAX);
-	}
+	failed_wait(&bed_ring[0].govern->written_bell);
 }
 
 static void failed_daemon(void)
@@ -150,7 +143,7 @@ const struct weak_case bell_case_failed = {
 	.name = "failed",
 	.init = failed_init,
 	.begin = bed_begin,
-	.party = { failed_daemon, failed_for_room, failed_for_ack, failed_for_records },
+	.party = { failed_daemon, failed_for_room, failed_for_durable, failed_for_written },
 	.depth = 3,
 	.ring_len = 64,
 };

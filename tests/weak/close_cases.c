@@ -52,7 +52,7 @@ static void close_publisher(void)
 static uint64_t close_decide_one(uint64_t pos, uint64_t tail)
 {
 	struct ring *old = &bed_ring[0], *new = &bed_ring[1];
-	uint64_t word = ring_drain_word(old, pos), len = record_word_len(word);
+	uint64_t word = ring_word_load(old, pos), len = record_word_len(word);
 
 	if (record_word_kind(word) == RECORD_COMMITTED) {
 		memcpy(ring_at(new, pos), ring_at(old, pos), len);
@@ -250,7 +250,7 @@ static void ready_client(void)
 {
 	struct layout_govern *govern = &weak_shared[0].govern;
 
-	while (region_check_page(&govern->header, REGION_GOVERN, REGION_SUBSCRIBER) == -EBADMSG)
+	while (region_check_page(&govern->header, REGION_GOVERN) == -EBADMSG)
 		weak_pause();
 	weak_must(govern->header.generation == 5 && govern->ring_len == LAYOUT_RING_MIN &&
 			  load_relaxed(&govern->limit) == BED_FIRST + LAYOUT_RING_MIN,

@@ -32,6 +32,9 @@ const struct weak_control weak_controls[] = {
 	{ "ring_read_short/fence_acquire", "laps-short", "a record without its content" },
 	{ "ring_reclaimed/load_acquire", NULL,
 	  "what is read from there on is checked by itself, by limit and by ring_lapped()" },
+	{ "ring_at_batch/fence_acquire", NULL,
+	  "what one steps into is read with a check of its own" },
+	{ "ring_at_batch/load_acquire", NULL, "as ring_read_short/load_acquire#2" },
 	/* progress */
 	{ "ring_progress/store_release", "progress", "acknowledged before it is true" },
 	{ "ring_progress/store_release#2", "progress", "acknowledged before it is true" },
@@ -65,8 +68,10 @@ const struct weak_control weak_controls[] = {
 	/* bell */
 	{ "ring_reclaim/fetch_add_acq_rel", "room", "somebody waits for ever" },
 	{ "ring_progress/fetch_add_acq_rel", "progress", "somebody waits for ever" },
+	{ "ring_progress/fetch_add_acq_rel#2", "progress", "somebody waits for ever" },
 	{ "ring_wake_all/fetch_add_acq_rel", "failed", "somebody waits for ever" },
 	{ "ring_wake_all/fetch_add_acq_rel#2", "failed", "somebody waits for ever" },
+	{ "ring_wake_all/fetch_add_acq_rel#3", "failed", "somebody waits for ever" },
 	{ "ring_bell/load_acquire", "room", "somebody waits for ever" },
 	{ "ring_wake_subscribers/fetch_add_acq_rel", NULL,
 	  "who has seen this bell passes a barrier on the daemon's processor before it looks" },

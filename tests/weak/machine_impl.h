@@ -12,6 +12,7 @@
 #undef memcpy
 #undef memset
 #undef syscall
+#undef poll
 #undef write
 #undef mmap
 #undef munmap

@@ -270,3 +270,61 @@ const struct weak_case ring_case_laps_peek = {
 	.depth = 2,
 	.ring_len = 64,
 };
+
+/* ---- batches, several laps of them ---- */
+
+static void batch_init(void)
+{
+	bed_init(&ring_case_batch, 1);
+}
+
+static void batch_publisher(void)
+{
+	struct ring_publisher publisher = bed_publisher[0];
+
+	for (int i = 0; i < 3; i++)
+		bed_publish_batch(&publisher);
+}
+
+static void batch_drain(void)
+{
+	static struct bed_drain drain;
+
+	drain = (struct bed_drain){ .ring = &bed_ring[0], .pos = BED_FIRST };
+	while (drain.pos < BED_FIRST + 3 * 64) {
+		if (!bed_drain_step(&drain))
+			weak_pause();
+		else if (drain.pos % 64 == 0)
+			ring_reclaim(&bed_ring[0], drain.pos);
+	}
+}
+
+/* One record after the other, as clientlib does while a stream flows. */
+static void batch_reader(void)
+{
+	char buf[RING_SHORT_LEN];
+	uint64_t pos = BED_FIRST, word;
+
+	for (int i = 0; i < 4; i++) {
+		if (pos < ring_limit(&bed_ring[0]) && ring_at_batch(&bed_ring[0], pos)) {
+			pos += RECORD_HEADER_LEN;
+		} else if (pos < ring_limit(&bed_ring[0]) &&
+			   ring_read_short(&bed_ring[0], pos, buf, &word)) {
+			weak_must(pos % 64 == 32, "a batch's header was taken for a record");
+			bed_check(pos, word, buf);
+			pos += 32;
+		} else {
+			pos = max_u64(pos, ring_reclaimed(&bed_ring[0]));
+		}
+	}
+}
+
+const struct weak_case ring_case_batch = {
+	.name = "batch",
+	.init = batch_init,
+	.begin = bed_begin,
+	.party = { batch_publisher, batch_drain, batch_reader },
+	.end = bed_end,
+	.depth = 2,
+	.ring_len = 128,
+};

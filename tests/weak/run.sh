@@ -45,6 +45,7 @@ fi
 calls='(^|[^a-zA-Z0-9_])((load|store|xchg|cas|fetch_[a-z]+)_(acquire|release|acq_rel)|fence_[a-z]+|membarrier_sync)\('
 # What stands elsewhere, and what of here it is.
 elsewhere='daemon/drain.c membarrier_sync: kick_drain_sleeps in bell_cases.c does as drain_sleep
+daemon/shard_drain.c load_acquire: as ring_tail()
 daemon/shard_drain.c cas_acq_rel: repairs a tail that nobody may write; orders nothing'
 "$weak" sites | sed 's|^\./||; s/ .*//' | sort -u >"$dir/known"
 grep -nE "$calls" shm/*.[ch] | grep -v -e '^shm/atomic.h:' -e '^[^:]*:[0-9]*:[[:space:]]*/\?\*' |

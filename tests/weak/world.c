@@ -234,6 +234,14 @@ long weak_syscall(long number, ...)
 	}
 }
 
+/* The eventfd's counter is never full here. */
+int weak_poll(struct pollfd *fds, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		fds[i].revents = fds[i].events;
+	return (int)n;
+}
+
 long weak_write(int fd, const void *buf, size_t len)
 {
 	(void)fd;
