@@ -159,7 +159,8 @@ static void close_peeker(void)
 
 	while (ring_state(&bed_ring[0], NULL) != GOVERN_SUCCEEDED ||
 	       pos < ring_close_pos(&bed_ring[0])) {
-		r = ring_peek(&bed_ring[0], pos, &limit, &word, &bytes);
+		bytes = pos < limit ? ring_view_plain(&bed_ring[0], pos, &word) : NULL;
+		r = bytes ? 0 : ring_peek(&bed_ring[0], pos, &limit, &word, &bytes);
 		if (r == RING_E_EMPTY)
 			weak_pause();
 		if (r != 0)

@@ -35,6 +35,9 @@ const struct weak_control weak_controls[] = {
 	{ "ring_at_batch/fence_acquire", NULL,
 	  "what one steps into is read with a check of its own" },
 	{ "ring_at_batch/load_acquire", NULL, "as ring_read_short/load_acquire#2" },
+	{ "ring_view_plain/fence_acquire", NULL,
+	  "a view is asked of ring_still_valid() in the end" },
+	{ "ring_view_plain/load_acquire", NULL, "as ring_view_plain/fence_acquire" },
 	/* progress */
 	{ "ring_progress/store_release", "progress", "acknowledged before it is true" },
 	{ "ring_progress/store_release#2", "progress", "acknowledged before it is true" },

@@ -228,7 +228,8 @@ static void laps_peeker(void)
 	char buf[64];
 
 	for (int i = 0; i < 3; i++) {
-		if (ring_peek(&bed_ring[0], pos, &limit, &word, &bytes) != 0) {
+		bytes = pos < limit ? ring_view_plain(&bed_ring[0], pos, &word) : NULL;
+		if (!bytes && ring_peek(&bed_ring[0], pos, &limit, &word, &bytes) != 0) {
 			if (ring_seek(&bed_ring[0], pos, &pos) == RING_E_LAPPED)
 				pos = ring_reclaimed(&bed_ring[0]);
 			continue;
