@@ -270,7 +270,8 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
-	check-crash check-sys check-full check-kills soak lint check-format check-abi model demo bench \
+	check-crash check-sys check-hostile check-full check-kills soak fuzz lint \
+	check-format check-abi model demo bench \
 	install uninstall dist clean format
 
 all: $(ALL)  ## build library, daemon and tool
@@ -298,11 +299,20 @@ check-crash: tests  ## run the crash tests
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(CRASH_TESTS))
 check-sys: tests  ## run the tests of the whole bus
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(SYS_TESTS))
+hostile_PROGRAMS := $(call program,tests/sys_permission.c tests/sys_permission_table.c \
+	tests/stress_hostile.c)
+check-hostile: all $(hostile_PROGRAMS)  ## run the tests of hostile clients; they are meant for VARIANT=asan
+	$(Q)$(TEST_ENV) $(RUN) $(hostile_PROGRAMS)
+fuzz: $(call program,$(filter %.c,$(FUZZ_TESTS)))  ## VARIANT=fuzz: each fuzzer for FUZZ_SECONDS, 60 by default
+	$(Q)$(TEST_ENV) tests/fuzz_long.sh $^
 FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
 	$(Q)$(MAKE) check-kills
 	$(Q)$(MAKE) soak
+	$(Q)$(MAKE) VARIANT=asan check-fuzz
+	$(Q)LEAT_HOSTILE_SECONDS=600 $(MAKE) VARIANT=asan check-hostile
+	$(Q)FUZZ_SECONDS=3600 $(MAKE) VARIANT=fuzz fuzz
 lint: all  ## run every lint
 	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
 check-format:  ## compare both FORMAT.md with the headers

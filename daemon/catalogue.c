@@ -291,6 +291,7 @@ static int catalogue_read_stream(sqlite3_stmt *stmt, struct catalogue_stream *s)
 {
 	const char *name = (const char *)sqlite3_column_text(stmt, 1);
 	const void *uuid = sqlite3_column_blob(stmt, 2);
+	int r;
 
 	*s = (struct catalogue_stream){ .id = sqlite3_column_int64(stmt, 0) };
 	if (!name || !names_is_valid(name) || sqlite3_column_bytes(stmt, 2) != 16)
@@ -298,7 +299,11 @@ static int catalogue_read_stream(sqlite3_stmt *stmt, struct catalogue_stream *s)
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	memcpy(s->uuid, uuid, 16);
 	s->state = (enum catalogue_state)sqlite3_column_int(stmt, 3);
-	return catalogue_read_options(stmt, 4, &s->options);
+	r = catalogue_read_options(stmt, 4, &s->options);
+	/* What is only to be cleared away need not be fit to be served. */
+	if (r == 0 && s->state == CATALOGUE_LIVE && !options_are_possible(&s->options))
+		return -EBADMSG;
+	return r;
 }
 
 int catalogue_each_stream(struct catalogue *catalogue, catalogue_stream_fn fn, void *ctx)

@@ -319,6 +319,21 @@ static int options_check_ring(uint64_t ring_len, struct options_detail *d)
 			    quantity_print_len(ring_len, text));
 }
 
+bool options_are_possible(const struct options *options)
+{
+	struct options_detail d;
+	char ignored[OPTIONS_DETAIL_LEN];
+
+	d = (struct options_detail){ ignored, sizeof(ignored) };
+	if (options->n_shards < 1 || options->n_shards > OPTIONS_SHARDS_MAX ||
+	    options->access.mode > 0777 || options->ring_len > OPTIONS_LEN_MAX)
+		return false;
+	if (options_check_ring(options->ring_len, &d) < 0 || options_check_claim(options, &d) < 0)
+		return false;
+	return options->memory ||
+	       (options->segment_len > 0 && options->segment_len <= OPTIONS_LEN_MAX);
+}
+
 /* 0 meant the default. */
 static void options_fill_in(struct options *options, const struct config *config)
 {

@@ -55,6 +55,9 @@ int options_set(struct options *options, const char *key, const char *value,
 json_t *options_to_json(const struct options *options);
 
 /* What the shards of a stream with these options do. */
+/* Can a stream be served that has these? Asked of what others may have edited. */
+bool options_are_possible(const struct options *options);
+
 struct shard_policy options_shard_policy(const struct options *options);
 
 /* Looks up owner and group; not on the control thread. */

@@ -25,16 +25,19 @@ static void shard_count(_Atomic uint64_t *counter, uint64_t n)
 static bool shard_valid_record(const struct ring *ring, uint64_t pos, uint64_t word,
 			       uint64_t *max_ns)
 {
-	const void *bytes = ring_at(ring, pos);
+	const char *bytes = ring_at(ring, pos);
+	/* Taken once: the header that is checked is the one that is used. */
+	char header[RECORD_HEADER_LEN + RECORD_EVENT_TIME_LEN] = { 0 };
 	struct record_view view;
 	uint32_t crc;
 
-	shared_load((const char *)bytes + offsetof(struct record_header, crc), sizeof(crc));
-	memcpy(&crc, (const char *)bytes + offsetof(struct record_header, crc), sizeof(crc));
+	shared_load(bytes + 8, RECORD_HEADER_LEN - 8);
+	memcpy(header + 8, bytes + 8, RECORD_HEADER_LEN - 8);
+	memcpy(&crc, header + offsetof(struct record_header, crc), sizeof(crc));
 	if ((ring->flags & GOVERN_F_CHECKSUM) &&
-	    crc != record_crc(ring->crc_seed, pos, word, bytes))
+	    crc != record_crc_of(ring->crc_seed, pos, word, header, bytes + RECORD_HEADER_LEN))
 		return false;
-	if (record_parse(word, bytes, pos, &view) < 0)
+	if (record_parse(word, header, pos, &view) < 0)
 		return false;
 	if (view.timestamp_ns > *max_ns && view.kind == RECORD_COMMITTED)
 		*max_ns = view.timestamp_ns;
@@ -50,18 +53,22 @@ static inline_always uint64_t shard_valid_plain(const struct ring *ring, uint64_
 {
 	const char *bytes = ring_at(ring, pos);
 	uint64_t len = record_word_len(word), span = align_up(len, RECORD_ALIGN), timestamp_ns;
+	/* Taken once, as in shard_valid_record(). */
+	char header[RECORD_HEADER_LEN];
 	uint32_t crc, lens;
 
 	if (word >> 48 != RECORD_COMMITTED || len < RECORD_HEADER_LEN || len > ring->max_len ||
 	    span > room)
 		return 0;
 	prefetch_read(bytes + SHARD_PREFETCH_LEN);
+	shared_load(bytes + 8, RECORD_HEADER_LEN - 8);
+	memcpy(header + 8, bytes + 8, RECORD_HEADER_LEN - 8);
 	/* The key's length, and the headers' if there are any. */
-	memcpy(&lens, bytes + offsetof(struct record_header, key_len), sizeof(lens));
-	memcpy(&crc, bytes + offsetof(struct record_header, crc), sizeof(crc));
-	memcpy(&timestamp_ns, bytes + offsetof(struct record_header, timestamp_ns), 8);
+	memcpy(&lens, header + offsetof(struct record_header, key_len), sizeof(lens));
+	memcpy(&crc, header + offsetof(struct record_header, crc), sizeof(crc));
+	memcpy(&timestamp_ns, header + offsetof(struct record_header, timestamp_ns), 8);
 	if (lens > len - RECORD_HEADER_LEN ||
-	    crc != record_crc_fast(ring->crc_seed, pos, word, bytes))
+	    crc != record_crc_fast(ring->crc_seed, pos, word, header, bytes + RECORD_HEADER_LEN))
 		return 0;
 	*max_ns = max_u64(*max_ns, timestamp_ns);
 	return span;

@@ -8,19 +8,24 @@ uint32_t record_crc_seed(const uint8_t stream_uuid[16], uint32_t shard)
 
 uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *bytes)
 {
-	const char *p = bytes;
+	return record_crc_of(seed, pos, word, bytes, (const char *)bytes + RECORD_HEADER_LEN);
+}
+
+uint32_t record_crc_of(uint32_t seed, uint64_t pos, uint64_t word, const void *header,
+		       const void *content)
+{
+	const char *p = header;
 	uint64_t head[5] = { pos, word };
 	uint32_t len = RECORD_HEADER_LEN;
 
 	if (likely(crc32c_is_fast()))
-		return record_crc_fast(seed, pos, word, bytes);
+		return record_crc_fast(seed, pos, word, header, content);
 	memcpy(&head[2], p + offsetof(struct record_header, timestamp_ns), 8);
 	memcpy(&head[3], p + offsetof(struct record_header, publisher), 8);
 	memcpy(&head[4], p + offsetof(struct record_header, key_len), 4);
 	if (record_word_kind(word) == RECORD_COMMITTED)
 		len = record_word_len(word);
-	return crc32c_pair(seed, head, sizeof(head), p + RECORD_HEADER_LEN,
-			   len - RECORD_HEADER_LEN);
+	return crc32c_pair(seed, head, sizeof(head), content, len - RECORD_HEADER_LEN);
 }
 
 int record_headers_next(const void *headers, uint32_t headers_len, uint32_t *off,

@@ -164,7 +164,7 @@ static inline int record_parse(uint64_t word, const void *bytes, uint64_t pos,
 	struct record_view view = { .pos = pos, .kind = record_word_kind(word), .len = len };
 	uint16_t key_len, headers_len;
 
-	shared_load(p, RECORD_HEADER_LEN);
+	shared_load(p + 8, RECORD_HEADER_LEN - 8);
 	memcpy(&view.timestamp_ns, p + 8, 8);
 	memcpy(&key_len, p + 20, 2);
 	memcpy(&headers_len, p + 22, 2);
@@ -200,6 +200,9 @@ uint32_t record_crc_seed(const uint8_t stream_uuid[16], uint32_t shard);
  * to its exact length. Other kinds are covered by their header alone.
  */
 uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *bytes);
+/* The same of a header that was copied away from its content. */
+uint32_t record_crc_of(uint32_t seed, uint64_t pos, uint64_t word, const void *header,
+		       const void *content);
 
 /*
  * The same, inline, where crc32c_is_fast(). The header's own checksum is left out, so the rest of
@@ -207,13 +210,13 @@ uint32_t record_crc(uint32_t seed, uint64_t pos, uint64_t word, const void *byte
  * moment ago: a wider read would wait until the stores have reached the cache.
  */
 static inline uint32_t record_crc_fast(uint32_t seed, uint64_t pos, uint64_t word,
-				       const void *bytes)
+				       const void *header, const void *content)
 {
-	const char *p = bytes;
+	const char *p = header;
 	uint64_t timestamp_ns, who, crc = (uint32_t)~seed;
 	uint32_t lens;
 
-	shared_load(p, RECORD_HEADER_LEN);
+	shared_load(p + 8, RECORD_HEADER_LEN - 8);
 	memcpy(&timestamp_ns, p + offsetof(struct record_header, timestamp_ns), 8);
 	memcpy(&who, p + offsetof(struct record_header, publisher), 8);
 	memcpy(&lens, p + offsetof(struct record_header, key_len), 4);
@@ -223,9 +226,8 @@ static inline uint32_t record_crc_fast(uint32_t seed, uint64_t pos, uint64_t wor
 	crc = crc32c_step8(crc, who);
 	crc = crc32c_step8(crc, lens);
 	if (record_word_kind(word) == RECORD_COMMITTED) {
-		shared_load(p + RECORD_HEADER_LEN, record_word_len(word) - RECORD_HEADER_LEN);
-		crc = crc32c_run(crc, p + RECORD_HEADER_LEN,
-				 record_word_len(word) - RECORD_HEADER_LEN);
+		shared_load(content, record_word_len(word) - RECORD_HEADER_LEN);
+		crc = crc32c_run(crc, content, record_word_len(word) - RECORD_HEADER_LEN);
 	}
 	return ~(uint32_t)crc;
 }

@@ -33,6 +33,7 @@ UNIT_TESTS += \
 	tests/test_daemon_directory.c \
 	tests/test_daemon_dispatch.c \
 	tests/test_daemon_drain.c \
+	tests/test_daemon_fetch.c \
 	tests/test_daemon_keeper.c \
 	tests/test_daemon_log.c \
 	tests/test_daemon_names.c \
@@ -77,12 +78,17 @@ UNIT_TESTS += \
 
 # Each replays tests/corpus/<name of the program>/.
 FUZZ_TESTS += \
+	tests/fuzz_controls.sh \
 	tests/fuzz_client_reply.c \
 	tests/fuzz_client_ring.c \
+	tests/fuzz_daemon_catalogue.c \
 	tests/fuzz_daemon_control.c \
 	tests/fuzz_daemon_drain.c \
+	tests/fuzz_daemon_session.c \
+	tests/fuzz_daemon_text.c \
 	tests/fuzz_ring.c \
 	tests/fuzz_segment.c \
+	tests/fuzz_tools_line.c \
 	# end of FUZZ_TESTS
 
 # .c or .sh from here on.

@@ -150,6 +150,11 @@ void hostile_calm(void)
 	hostile.after = NULL;
 }
 
+void hostile_hold(bool hold)
+{
+	shared_load_hook = hold ? NULL : on_load;
+}
+
 bool hostile_is_at_work(void)
 {
 	return hostile.n_changes > 0;

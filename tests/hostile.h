@@ -29,6 +29,8 @@ struct hostile_step {
 void hostile_begin(struct ring_bed *bed);
 /* Nothing changes any more, whoever reads. */
 void hostile_calm(void);
+/* What is read meanwhile is neither counted nor changed: it is not what a target is about. */
+void hostile_hold(bool hold);
 /* Are there changes that come, or came, between two loads? */
 bool hostile_is_at_work(void);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* TEST_TIMEOUT=1800 */
 /*
  * Somebody with permission to publish destroys all that this permission lets him reach, at full
  * speed: every word of the ring, the tail, every slot, the bells, the number of sleepers, the
@@ -522,6 +523,9 @@ int main(void)
 
 	tcase_set_timeout(tcase, 600 + (given ? strtod(given, NULL) : 5));
 	tcase_add_test(tcase, a_publisher_that_destroys_all_it_can_reach_harms_its_own_shard_alone);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("stolen");
+	tcase_set_timeout(tcase, 600);
 	tcase_add_test(tcase, a_subscriber_that_leads_sleepers_away_delays_them_by_a_moment);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);

@@ -90,9 +90,9 @@ static void write_headers(struct out *out, const struct leat_message *message)
 void print_format_write(const struct print_format *format, struct out *out, const char *stream,
 			const struct leat_message *message)
 {
-	const struct print_token *token = format->tokens, *end = token + format->n_tokens;
+	for (size_t i = 0; i < format->n_tokens; i++) {
+		const struct print_token *token = &format->tokens[i];
 
-	for (; token < end; token++) {
 		switch (token->kind) {
 		case 's':
 			out_write(out, message->value, message->value_len);
