@@ -322,6 +322,19 @@ check-abi: $(LIB_SO)  ## compare exported symbols, symbol map and leat.h
 
 model:  ## check the models of the protocol
 	$(Q)tests/model/run.sh
+# Killed processes leave no counts, and tests with time bounds are slower: what fails here is
+# shown and does not count; `make check` is for that.
+.PHONY: coverage
+coverage:  ## lines and branches that tests reach in shm, persist, control protocol
+	$(Q)$(MAKE) VARIANT=cov tests
+	$(Q)find $(O)/cov -name '*.gcda' -delete
+	-$(Q)$(MAKE) VARIANT=cov check-unit
+	-$(Q)$(MAKE) VARIANT=cov check-fuzz
+	-$(Q)$(MAKE) VARIANT=cov check-crash
+	$(Q)tests/coverage.sh $(O)/cov >$(O)/cov/coverage.txt; status=$$?; \
+		sed '/^$$/,$$d' $(O)/cov/coverage.txt; \
+		echo 'what is not reached is listed in $(O)/cov/coverage.txt'; exit $$status
+
 .PHONY: weak
 weak:  ## run the sources of shm on a machine with weak memory
 	$(Q)tests/weak/run.sh
