@@ -270,7 +270,7 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
-	check-crash check-sys check-hostile check-full check-kills soak fuzz lint \
+	check-crash check-sys check-hostile check-full check-kills check-power soak fuzz lint \
 	check-format check-abi model demo bench \
 	install uninstall dist clean format
 
@@ -313,6 +313,10 @@ check-full: tests  ## run the long forms of the gates
 	$(Q)$(MAKE) VARIANT=asan check-fuzz
 	$(Q)LEAT_HOSTILE_SECONDS=600 $(MAKE) VARIANT=asan check-hostile
 	$(Q)FUZZ_SECONDS=3600 $(MAKE) VARIANT=fuzz fuzz
+	$(Q)$(MAKE) check-power
+CUTS ?= 100
+check-power: all  ## cut the power of a guest with ext4, then XFS, CUTS times each
+	$(Q)$(TEST_ENV) tests/power_qemu.sh $(CUTS)
 lint: all  ## run every lint
 	$(Q)$(TEST_ENV) $(RUN) $(LINTS)
 check-format:  ## compare both FORMAT.md with the headers
