@@ -374,6 +374,26 @@ int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message
 
 /* ---- calls ---- */
 
+/* As subscribe_quickly(), where a batch begins: for the first record in it. */
+static inline_never bool enter_batch(struct leat_subscriber *sub, struct leat_message *ret_message)
+{
+	struct subscribe_shard *shard = sub->quick;
+	uint64_t pos, first, word;
+
+	if (!shard || sub->run_shard || shard->pos >= shard->limit)
+		return false;
+	pos = shard->pos;
+	first = pos + RECORD_HEADER_LEN;
+	if (!ring_at_batch(shard->ring, pos) || first >= shard->limit ||
+	    !ring_read_short(shard->ring, first, sub->buffer, &word))
+		return false;
+	shard->pos = first;
+	if (subscribe_fill(sub, shard, sub->buffer, word, ret_message))
+		return true;
+	shard->pos = pos;
+	return false;
+}
+
 /* The next message, whatever it takes. */
 static int next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_message *ret_message)
 {
@@ -384,24 +404,14 @@ static int next(struct leat_subscriber *sub, uint64_t timeout_ns, struct leat_me
 		return subscribe_forked(sub);
 	if (sub->run_shard && take(sub, ret_message) == 1)
 		return 1;
+	if (!sub->zero_copy && enter_batch(sub, ret_message))
+		return 1;
 	r = subscribe_scan(sub, ret_message, &later);
 	if (likely(r == 1))
 		return 1;
 	if (r == -EAGAIN)
 		r = idle_wait(sub, timeout_ns, ret_message);
 	return subscribe_done(sub, r);
-}
-
-bool subscribe_enter_batch(struct leat_subscriber *sub, uint64_t *ret_word)
-{
-	struct subscribe_shard *shard = sub->quick;
-	uint64_t first = shard->pos + RECORD_HEADER_LEN;
-
-	if (!ring_at_batch(shard->ring, shard->pos) || first >= shard->limit ||
-	    !ring_read_short(shard->ring, first, sub->buffer, ret_word))
-		return false;
-	shard->pos = first;
-	return true;
 }
 
 /* As take(), for a record without flags and headers in a run of which everything is wanted. */
@@ -537,7 +547,7 @@ int leat_poll(struct leat_subscriber *sub, leat_handler handler, void *context, 
 	if (unlikely(*sub->alive == 0))
 		return subscribe_forked(sub);
 	for (n = 0; n < max && n < INT32_MAX; n++) {
-		if (unlikely(!next_quickly(sub, &message)) &&
+		if (unlikely(!next_quickly(sub, &message)) && !enter_batch(sub, &message) &&
 		    ((n < SUBSCRIBE_MUCH && !sub->much) || !pause_behind_writer(sub, &message))) {
 			r = next(sub, n == 0 ? timeout_ns : 0, &message);
 			/* What was handed out before counts; an error shows again next time. */

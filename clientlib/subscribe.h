@@ -177,9 +177,6 @@ static inline_always bool subscribe_fill(struct leat_subscriber *sub, struct sub
 	return true;
 }
 
-/* As ring_read_short() at sub->quick, if a batch begins there: for the first record in it. */
-bool subscribe_enter_batch(struct leat_subscriber *sub, uint64_t *ret_word);
-
 /*
  * The next record of sub->quick, where it is short and has no headers; false: look in full. There
  * is no run in the buffer then, so that the record has its place there.
@@ -191,8 +188,7 @@ static inline_always bool subscribe_quickly(struct leat_subscriber *sub,
 	uint64_t word;
 
 	return likely(shard->pos < shard->limit) &&
-	       (likely(ring_read_short(shard->ring, shard->pos, sub->buffer, &word)) ||
-		subscribe_enter_batch(sub, &word)) &&
+	       ring_read_short(shard->ring, shard->pos, sub->buffer, &word) &&
 	       subscribe_fill(sub, shard, sub->buffer, word, ret_message);
 }
 
