@@ -7,6 +7,7 @@
 #include "daemon/log.h"
 #include "daemon/shard.h"
 #include "daemon/stream.h"
+#include "persist/format.h"
 
 /* A shard unlinks one segment at a time, in the background: so long a pass waits for it. */
 enum {
@@ -270,7 +271,7 @@ static uint64_t retention_bytes(const struct retention *retention)
 		const struct retention_shard *rs = &retention->shards[i];
 
 		/* As struct shard_quota: what is being written counts as full. */
-		bytes += retention->options.segment_len;
+		bytes += retention->options.segment_len + FORMAT_SEGMENT_LEN;
 		for (size_t k = 0; k < rs->n; k++)
 			bytes += rs->segments[k].dropped ? 0 : rs->segments[k].bytes;
 	}

@@ -239,6 +239,26 @@ START_TEST(a_limit_that_is_set_later_counts)
 }
 END_TEST
 
+/* Both count alike: where the drain waits for room, retention makes it. */
+START_TEST(a_limit_just_below_what_is_charged_is_seen_by_retention_too)
+{
+	const struct shard_quota *quota;
+	uint64_t limit;
+
+	create("");
+	fill(0, 6, 0);
+	look();
+	quota = &registry_find(&bed.server->registry, "events")->quota;
+	limit = load_relaxed(&quota->charged) - 2048;
+	ck_assert_int_eq(ask("{\"op\":\"set\",\"stream\":\"events\",\"key\":\"retain-size\","
+			     "\"value\":\"%llu\"}",
+			     (unsigned long long)limit),
+			 0);
+	look();
+	ck_assert_uint_le(load_relaxed(&quota->charged), limit);
+}
+END_TEST
+
 static bool is_at_rest(void *arg)
 {
 	(void)arg;
@@ -300,6 +320,7 @@ int main(void)
 	tcase_add_test(tc, size_keeps_the_newest_segments);
 	tcase_add_test(tc, size_counts_all_shards_and_takes_the_oldest);
 	tcase_add_test(tc, a_limit_that_is_set_later_counts);
+	tcase_add_test(tc, a_limit_just_below_what_is_charged_is_seen_by_retention_too);
 	tcase_add_test(tc, retention_looks_when_something_is_due_and_not_before);
 	tcase_add_test(tc, a_stream_can_be_removed_while_retention_looks);
 	suite_add_tcase(suite, tc);
