@@ -193,7 +193,12 @@ static int publish_steadily(void *arg)
 		must(r == 0, "the last record: %s", leat_publisher_detail(load.publisher));
 		store_release(&crowd->end[i], result.pos);
 	}
-	r = load_flush(&load, LEAT_ACK_DURABLE);
+	for (int tries = 0; tries < 500; tries++) {
+		r = load_flush(&load, LEAT_ACK_DURABLE);
+		if (r != -ENOSPC || !crowd->faults)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
 	must(r == 0, "the last flush: %s", leat_publisher_detail(load.publisher));
 	close_load(&load, bus);
 	return 0;
