@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/placement.h"
 
-#include <fcntl.h>
 #include <numa.h>
 #include <stdio.h>
 
@@ -76,31 +75,7 @@ int placement_node_of(pid_t pid)
 	return numa_node_of_cpu(cpu);
 }
 
-/* The first number after `key` in a small text file (NULL: in the file); 0 when there is none. */
-static uint64_t placement_read_number(const char *path, const char *key)
-{
-	char text[4096];
-	const char *at = text;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (key)
-		at = strstr(text, key);
-	return at ? strtoull(at + (key ? strlen(key) : 0), NULL, 10) : 0;
-}
-
 uint64_t placement_available(void)
 {
-	static const char huge[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-	uint64_t available = min_u64(region_available(), LAYOUT_POS_END);
-
-	/* The pool of huge pages is not part of what is "available". */
-	return available + placement_read_number(huge, NULL) * 2 * MIB;
+	return min_u64(region_available(), LAYOUT_POS_END);
 }

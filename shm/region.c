@@ -169,23 +169,15 @@ uint64_t region_available(void)
 	return min_u64(available, region_groups_available());
 }
 
-/* Huge pages are taken from the pool only when all of the ring fits there. */
-static bool region_huge_fits(uint64_t len)
-{
-	static const char path[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-
-	return len >= REGION_HUGE_LEN && region_read_number(path, NULL) >= len / REGION_HUGE_LEN;
-}
-
-static int region_memfd(enum region_kind kind, uint64_t len)
+/*
+ * Pages of the kernel's pool (MFD_HUGETLB) are not for rings: who may write one can punch a hole
+ * into it and take the pool's last pages, and whoever touches the hole then gets a SIGBUS.
+ */
+static int region_memfd(enum region_kind kind)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-	int fd = -1;
+	int fd = memfd_create(region_names[kind], flags);
 
-	if (kind == REGION_RING && region_huge_fits(len))
-		fd = memfd_create(region_names[kind], flags | MFD_HUGETLB);
-	if (fd < 0)
-		fd = memfd_create(region_names[kind], flags);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -210,7 +202,7 @@ static int region_create_one(const struct region_options *options, enum region_k
 			     int *ret_fd)
 {
 	uint64_t len = region_len(kind, options->ring_len);
-	cleanup_with(close_fdp) int fd = region_memfd(kind, len);
+	cleanup_with(close_fdp) int fd = region_memfd(kind);
 	int r;
 
 	if (fd < 0)
@@ -299,8 +291,7 @@ int region_create(const struct region_options *options, struct region_fds *ret_f
 	    (options->max_len != 0 && options->max_len < RECORD_HEADER_LEN) ||
 	    options->max_len > region_max_len(options->ring_len))
 		return -EINVAL;
-	if (!region_huge_fits(options->ring_len) &&
-	    (options->ring_len > available || available - options->ring_len < MIB))
+	if (options->ring_len > available || available - options->ring_len < MIB)
 		return -ENOSPC;
 	for (int kind = 0; kind < REGION_N && r == 0; kind++)
 		r = region_create_one(options, kind, &fds.fd[kind]);

@@ -296,6 +296,7 @@ static int subscribe_beside(void *arg)
 		if (message.value_len == 5 && memcmp(message.value, "final", 5) == 0)
 			fetch_add_relaxed(&scene->final, 1);
 	}
+	(void)sum;
 	leat_subscriber_close(subscriber);
 	leat_close(bus);
 	return 0;

@@ -134,7 +134,7 @@ advice_says_what_is_set_and_what_it_brings()
 	mkdir "$dir/work"
 	leat bench advise --quick --json --dir "$dir/work" >"$dir/advice.json" ||
 		fail "status $?: $(cat "$dir/advice.json")"
-	for name in huge-pages transparent-huge-pages numa pinning spinning memlock rtprio \
+	for name in transparent-huge-pages numa pinning spinning memlock rtprio \
 		io-uring membarrier governor smt idle-states clock batching; do
 		grep -q "\"$name\":{\"title\":\"[^}]*\"state\":\"[^}]*\"now\":\"[^\"]" \
 			"$dir/advice.json" || fail "$name is not in $(cat "$dir/advice.json")"

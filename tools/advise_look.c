@@ -17,12 +17,10 @@
 
 enum {
 	LINE_LEN = 128,
-	HUGE_LEN = 2 << 20,
 };
 
 #define CPU_DIR "/sys/devices/system/cpu"
 #define NODE_DIR "/sys/devices/system/node"
-#define HUGE_DIR "/sys/kernel/mm/hugepages/hugepages-2048kB"
 #define SHMEM_THP "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 #define SAY(field, ...) say(field, sizeof(field), __VA_ARGS__)
@@ -120,34 +118,6 @@ void advise_look_batching(const struct bench_env *env, struct advice *advice)
 	SAY(advice->how,
 	    "leat_publish_batch(), where records are to be seen all or none anyway, or "
 	    "leat_publish_many()");
-}
-
-void advise_look_huge_pages(const struct bench_env *env, struct advice *advice)
-{
-	char total[LINE_LEN], unused[LINE_LEN];
-	long n_free, needed = BENCH_STREAM_RING_LEN / HUGE_LEN;
-
-	(void)env;
-	advise_look_line(HUGE_DIR "/nr_hugepages", total, sizeof(total));
-	advise_look_line(HUGE_DIR "/free_hugepages", unused, sizeof(unused));
-	if (!total[0]) {
-		advice->state = ADVICE_ABSENT;
-		SAY(advice->now, "this kernel has no pool of pages of 2 MiB");
-		SAY(advice->why, "there are none");
-		return;
-	}
-	n_free = strtol(unused, NULL, 10);
-	SAY(advice->now,
-	    "%ld of %s pages of 2 MiB in the pool are free; a ring of 16 MiB takes %ld", n_free,
-	    total, needed);
-	if (n_free >= needed) {
-		advice->state = ADVICE_GOOD;
-		return;
-	}
-	advice->state = for_root();
-	SAY(advice->how, "sysctl -w vm.nr_hugepages=%ld, before the stream is made",
-	    strtol(total, NULL, 10) + needed - n_free);
-	SAY(advice->why, "the pool has none to try it with");
 }
 
 void advise_look_transparent(const struct bench_env *env, struct advice *advice)

@@ -99,36 +99,6 @@ static double walk(char *ring, size_t len, uint64_t run_ns)
 	return bench_clock_ns(now - start) / (double)n;
 }
 
-static int walk_memory(struct bench_env *env, int fd, int advice, double *ret_value)
-{
-	size_t len = BENCH_STREAM_RING_LEN;
-	char *ring = MAP_FAILED;
-	int rc = 0;
-
-	if (fd >= 0 && ftruncate(fd, (off_t)len) == 0)
-		ring = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (ring == MAP_FAILED) {
-		rc = -errno;
-		snprintf(env->error, sizeof(env->error), "no such memory: %s", strerror(-rc));
-	} else {
-		if (advice)
-			madvise(ring, len, advice);
-		memset(ring, 1, len);
-		*ret_value = walk(ring, len, env->run_ns);
-		munmap(ring, len);
-	}
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-int advise_try_huge_pages(struct bench_env *env, bool with, double *ret_value)
-{
-	int fd = memfd_create("leat-bench", MFD_CLOEXEC | (with ? MFD_HUGETLB : 0));
-
-	return walk_memory(env, fd, with ? 0 : MADV_NOHUGEPAGE, ret_value);
-}
-
 /* Where shared memory may not have them, private memory shows what they would bring. */
 int advise_try_transparent(struct bench_env *env, bool with, double *ret_value)
 {
