@@ -26,7 +26,7 @@ enum {
 	HARNESS_PUBLIC = 4,     /* other users can reach the socket */
 	HARNESS_DISK = 8, /* the data lies on a small disk of its own, 64 MiB; where that cannot
 				   be, the flag is taken away */
-	HARNESS_USER = 8, /* the daemon is nobody special: HARNESS_DAEMON_UID. Needs root. */
+	HARNESS_USER = 16, /* the daemon is nobody special: HARNESS_DAEMON_UID. Needs root. */
 };
 
 enum {
