@@ -291,7 +291,10 @@ check-run: tests
 
 check-unit: $(call program,$(UNIT_TESTS))  ## run the unit tests
 	$(Q)$(TEST_ENV) $(RUN) $^
-check-fuzz: $(call program,$(FUZZ_TESTS))  ## replay the fuzz corpora
+# What fuzz_controls.sh links anew besides, and runs beside a bus.
+CONTROLLED := $(if $(filter asan,$(VARIANT)),all $(call program,tests/test_daemon_fetch.c \
+	tests/stress_hostile.c))
+check-fuzz: $(call program,$(FUZZ_TESTS)) | $(CONTROLLED)  ## replay the fuzz corpora
 	$(Q)$(TEST_ENV) $(RUN) $^
 check-stress: tests  ## run the stress tests
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(STRESS_TESTS))
