@@ -24,7 +24,7 @@ enum {
 	HARNESS_TESTPOINTS = 2, /* the daemon that was built with test points: testpoint_dir.c,
 				   with the directory `points` of the bus */
 	HARNESS_PUBLIC = 4,     /* other users can reach the socket */
-	HARNESS_DISK = 8, /* the data lies on a small disk of its own, 64 MiB; where that cannot
+	HARNESS_DISK = 8,  /* the data lies on a small disk of its own, 64 MiB; where that cannot
 				   be, the flag is taken away */
 	HARNESS_USER = 16, /* the daemon is nobody special: HARNESS_DAEMON_UID. Needs root. */
 };
