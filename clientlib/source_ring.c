@@ -191,6 +191,9 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 	case RING_E_GARBAGE:
 		return judge_garbage(sub, shard);
 	default:
+		/* The daemon has read what is no longer there: a publisher wiped it out. */
+		if (shard->pos < ring_written(subscribe_newest(shard)))
+			return judge_garbage(sub, shard);
 		return judge_empty(sub, shard);
 	}
 }

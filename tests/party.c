@@ -189,8 +189,12 @@ static pid_t start_one(struct party *party, unsigned idx, int (*fn)(void *))
 void party_start(struct party *party, uint64_t ring_len)
 {
 	struct leat_bus *bus = harness_connect(&party->bus);
+	struct leat_stream_options options;
 
-	harness_stream(bus, "party", PARTY_SHARDS, ring_len, NULL);
+	leat_stream_options_init(&options);
+	/* More than a party fills, unless what it is held beside stands still for minutes. */
+	options.retain_len = UINT64_C(16) << 30;
+	harness_stream(bus, "party", PARTY_SHARDS, ring_len, &options);
 	leat_close(bus);
 	for (unsigned i = 0; i < PARTY_SUBSCRIBERS; i++)
 		party->subscribers[i] = start_one(party, i, subscribe);
