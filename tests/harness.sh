@@ -95,6 +95,9 @@ spawn()
 {
 	local name=$1
 	shift
+	# What an earlier one of that name left would be taken for the new one's.
+	: >"$dir/$name.out"
+	: >"$dir/$name.err"
 	"$@" >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &
 	spawned=$!
 	started+=("$spawned")
