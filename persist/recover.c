@@ -153,6 +153,7 @@ static int scan_segment(const struct scan *scan, struct reader *reader, uint64_t
 	if (size_end < from) {
 		/* Missing below what the checkpoint calls durable; the caller sees to the last. */
 		*ret_end = bound == UINT64_MAX ? size_end : bound;
+		recover->content_end = size_end;
 		return bound == UINT64_MAX ? 0
 					   : add_range(recover, RECOVER_DAMAGE, size_end, bound);
 	}
@@ -161,7 +162,8 @@ static int scan_segment(const struct scan *scan, struct reader *reader, uint64_t
 		return r;
 	recover->scanned_len += min_u64(size_end, bound) - from;
 	if (bound == UINT64_MAX) {
-		r = add_range(recover, RECOVER_TORN, end, reader_trim(reader, end, size_end));
+		recover->content_end = reader_trim(reader, end, size_end);
+		r = add_range(recover, RECOVER_TORN, end, recover->content_end);
 		*ret_end = end;
 	} else {
 		/* Later segments exist: what is missing here is in the middle of the log. */

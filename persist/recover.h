@@ -32,7 +32,8 @@ struct recover {
 	size_t n_bases;
 	uint64_t *ends; /* of the last n_ends segments, exact; the others are not known yet */
 	size_t n_ends;
-	uint64_t end;     /* position after the last valid record */
+	uint64_t end;         /* position after the last valid record */
+	uint64_t content_end; /* of the last segment: nothing but zeros from there on */
 	uint64_t durable; /* as the checkpoint says; above `end` when the log's end is missing */
 	uint64_t reserved_until;      /* nothing from there on was ever handed out */
 	uint64_t epoch;               /* the highest seen; 0 for a new shard */

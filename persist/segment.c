@@ -145,6 +145,22 @@ int segment_list(int dir_fd, uint64_t **ret_bases, size_t *ret_n)
 	return 0;
 }
 
+void segment_release(int dir_fd, uint64_t base, uint64_t upto)
+{
+	cleanup_with(file_closep) int fd = -1;
+	char name[FORMAT_NAME_LEN];
+	uint64_t len;
+
+	format_segment_name(base, name);
+	fd = file_open(dir_fd, name, O_WRONLY, 0);
+	if (fd < 0 || file_size(fd, &len) < 0)
+		return;
+	if (upto > base && upto < FORMAT_POS_END)
+		len = min_u64(len, format_file_off(base, upto));
+	/* Also when that is the size it has: what lies behind it is freed. */
+	(void)file_truncate(fd, len);
+}
+
 int segment_unlink(int dir_fd, uint64_t base)
 {
 	char name[FORMAT_NAME_LEN];

@@ -43,6 +43,13 @@ int segment_read_header(int fd, const struct segment_identity *identity, uint64_
 /* Bases of all segments in the directory, ascending; *ret_bases is freed by the caller. */
 int segment_list(int dir_fd, uint64_t **ret_bases, size_t *ret_n);
 
+/*
+ * Gives back the space that was reserved behind the end of a segment that nobody writes to any
+ * more, and what lies behind `upto`, if anything, which the caller knows to be zeros. Neither is
+ * anybody's data, so a failure is no matter.
+ */
+void segment_release(int dir_fd, uint64_t base, uint64_t upto);
+
 /* Unlinks a segment and its index; 0 also when they are not there. */
 int segment_unlink(int dir_fd, uint64_t base);
 

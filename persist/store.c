@@ -517,6 +517,8 @@ int store_start(struct store *store, uint64_t pos)
 	if (store->started || !format_pos_is_sane(pos) || pos < store->durable ||
 	    pos >= FORMAT_POS_END - store->ahead_len)
 		return -EINVAL;
+	/* Before anything that could let the next recovery begin behind them. */
+	store_begin_release(store);
 	/* First of all, so that there is never a segment without a checkpoint. */
 	reserved_until = max_u64(store->reserved_until, pos + store->ahead_len);
 	reserved_until = align_up(reserved_until, RECORD_ALIGN);
@@ -553,6 +555,8 @@ int store_restart(struct store *store, uint64_t pos)
 			r = segment_unlink(store->dir_fd, file->base);
 			if (r < 0)
 				return r;
+		} else {
+			segment_release(store->dir_fd, file->base, UINT64_MAX);
 		}
 		store_begin_drop_file(store, file);
 	}

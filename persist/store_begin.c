@@ -169,6 +169,19 @@ void store_begin_undo(struct store *store)
 	free(store);
 }
 
+void store_begin_release(struct store *store)
+{
+	const struct recover *recover = &store->recover;
+	size_t i;
+
+	for (i = recover->n_bases - recover->n_ends; i < recover->n_bases; i++) {
+		bool is_last = i == recover->n_bases - 1;
+
+		segment_release(store->dir_fd, recover->bases[i],
+				is_last ? recover->content_end : UINT64_MAX);
+	}
+}
+
 /* What the header of the segment at `base` says of the one before; `base` when it is damaged. */
 static uint64_t read_prev_end(const struct store *store, uint64_t base)
 {

@@ -136,6 +136,10 @@ struct store {
 /* store_open(), without a look at the options' sense. */
 int store_begin_open(const struct store_options *options, struct store *store);
 
+/* Frees what was reserved for the segments that recovery has looked at: whoever ended without
+ * closing them leaves it, and none of them is written to again. */
+void store_begin_release(struct store *store);
+
 /*
  * Makes everything from pos on void and begins a segment there, durable when it returns; after a
  * failure it may be called again. No operation on files is in flight.
