@@ -76,13 +76,18 @@ int source_ring_check(struct leat_subscriber *sub, struct subscribe_shard *shard
 	return 0;
 }
 
+static int fail_removed(struct leat_subscriber *sub)
+{
+	sub->failure = sub->detail.text;
+	return detail_fail(&sub->detail, -ENOENT, "stream '%s' was deleted", sub->stream);
+}
+
 /* Nothing at pos: is that all, or does the shard go on somewhere else? */
 static int judge_empty(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
 	switch (ring_state(shard->ring, NULL)) {
 	case GOVERN_REMOVED:
-		sub->failure = sub->detail.text;
-		return detail_fail(&sub->detail, -ENOENT, "stream '%s' was deleted", sub->stream);
+		return fail_removed(sub);
 	case GOVERN_SUCCEEDED:
 		if (!shard->next)
 			return source_ring_follow(sub, shard);
@@ -103,6 +108,10 @@ static int judge_lapped(struct leat_subscriber *sub, struct subscribe_shard *sha
 	return SOURCE_AGAIN;
 }
 
+/*
+ * No sense at pos. The daemon is given time to say what it is, counted from the first look at this
+ * place: what is read here in between, and comes to nothing, is no reason to begin again.
+ */
 static int judge_garbage(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
 	uint64_t now = clock_now_ns(CLOCK_MONOTONIC), boundary, drained;
@@ -110,9 +119,13 @@ static int judge_garbage(struct leat_subscriber *sub, struct subscribe_shard *sh
 	if (!shard->damaged) {
 		shard->damaged = true;
 		shard->damaged_ns = now;
+		shard->damaged_pos = shard->pos;
 	}
 	if (now - shard->damaged_ns < SOURCE_DAMAGED_NS)
 		return SOURCE_LATER;
+	/* Of a ring that is left behind nobody says anything any more. */
+	if (ring_state(shard->ring, NULL) == GOVERN_SUCCEEDED && !shard->next)
+		return source_ring_follow(sub, shard);
 	shard->damaged = false;
 	/* Drained, and overwritten afterwards: the disk has it as it was. */
 	drained = ring_written(subscribe_newest(shard));
@@ -126,6 +139,8 @@ static int judge_garbage(struct leat_subscriber *sub, struct subscribe_shard *sh
 		return subscribe_gap(sub, shard, boundary, LEAT_GAP_DAMAGE);
 	if (shard->pos < drained)
 		return subscribe_gap(sub, shard, drained, LEAT_GAP_DAMAGE);
+	if (ring_state(shard->ring, NULL) == GOVERN_REMOVED)
+		return fail_removed(sub);
 	return SOURCE_LATER;
 }
 
@@ -167,6 +182,8 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		if (shard->pos >= upto)
 			return judge_empty(sub, shard);
 	}
+	if (unlikely(shard->damaged) && shard->pos != shard->damaged_pos)
+		shard->damaged = false;
 	if (unlikely(shard->senseless)) {
 		shard->senseless = false;
 		return judge_garbage(sub, shard);
@@ -179,8 +196,6 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		sub->run_off = 0;
 		sub->run_len = len;
 		sub->run_from_disk = false;
-		if (shard->pos != shard->senseless_pos)
-			shard->damaged = false;
 		return SOURCE_RUN;
 	case RING_E_LAPPED:
 		sub->stats.lapped++;

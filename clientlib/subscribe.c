@@ -168,6 +168,14 @@ static bool is_past_stop(const struct leat_subscriber *sub, const struct record_
 	return unlikely(view->timestamp_ns >= sub->stop_ns) && sub->stop_ns != UINT64_MAX;
 }
 
+/* What lies at shard->pos says nothing, its length neither: the daemon finds out where it ends. */
+static void find_senseless(struct leat_subscriber *sub, struct subscribe_shard *shard)
+{
+	shard->senseless = !sub->run_from_disk;
+	sub->quick = NULL;
+	subscribe_drop_run(sub);
+}
+
 /* A committed record: SOURCE_RUN it is the message, SOURCE_NONE go on, SOURCE_GAP, SOURCE_END. */
 static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t word,
 		       struct leat_message *ret_message)
@@ -176,17 +184,13 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 	struct record_view view;
 
 	if (unlikely(step > sub->run_len - sub->run_off)) {
-		/* Its length was changed while it was copied: look at it again. */
-		subscribe_drop_run(sub);
+		/* Its length was changed while it was copied: look again, but not for ever. */
+		find_senseless(sub, shard);
 		return SOURCE_NONE;
 	}
 	if (unlikely(record_parse(word, sub->buffer + sub->run_off, shard->pos, &view) < 0)) {
-		/* Then its length says nothing either: the daemon finds out where it ends. */
 		if (!sub->run_from_disk) {
-			shard->senseless = true;
-			shard->senseless_pos = shard->pos;
-			sub->quick = NULL;
-			subscribe_drop_run(sub);
+			find_senseless(sub, shard);
 			return SOURCE_NONE;
 		}
 		sub->run_off += step;
@@ -239,8 +243,11 @@ static int take(struct leat_subscriber *sub, struct leat_message *ret_message)
 		}
 		memcpy(&word, sub->buffer + sub->run_off, sizeof(word));
 		if (unlikely(!record_word_is_done(word, RECORD_LEN_MAX, UINT64_MAX)) ||
-		    (record_word_kind(word) != RECORD_COMMITTED && !is_as_walked(sub, shard, word)))
-			break;
+		    (record_word_kind(word) != RECORD_COMMITTED &&
+		     !is_as_walked(sub, shard, word))) {
+			find_senseless(sub, shard);
+			return 0;
+		}
 		switch (record_word_kind(word)) {
 		case RECORD_COMMITTED:
 			r = take_record(sub, shard, word, ret_message);

@@ -61,9 +61,9 @@ struct subscribe_shard {
 	uint64_t skip_ns;  /* nor those before the first with this timestamp or later */
 	uint64_t later_ns; /* CLOCK_MONOTONIC: no request to the daemon before */
 	uint64_t damaged_ns;
-	uint64_t disk_upto;     /* the ring is not believed below it */
-	uint64_t senseless_pos; /* where the ring held a record that cannot be taken apart */
-	uint32_t epoch; /* of the connection when the ring was last known to be the newest */
+	uint64_t damaged_pos; /* where that was */
+	uint64_t disk_upto;   /* the ring is not believed below it */
+	uint32_t epoch;       /* of the connection when the ring was last known to be the newest */
 	struct subscribe_disk disk;
 };
 

@@ -25,6 +25,7 @@ TEST_HELPER_SRCS += \
 UNIT_TESTS += \
 	tests/test_clientlib_bus.c \
 	tests/test_clientlib_control.c \
+	tests/test_clientlib_damage.c \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \

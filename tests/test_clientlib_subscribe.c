@@ -1,124 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A subscriber and a publisher over real rings in this process, and nobody else: no daemon. */
-#include <check.h>
 #include <sys/wait.h>
 
-#include "clientlib/encode.h"
-#include "clientlib/publish.h"
-#include "clientlib/source.h"
-#include "clientlib/start.h"
-#include "shm/clock.h"
-#include "shm/orphan.h"
-
-enum {
-	RING_LEN = 64 << 10
-};
-
-static uint32_t alive = 1;
-static struct leat_bus bus;
-static struct ring *daemon_ring;
-static struct leat_subscriber *sub;
-static struct leat_publisher publisher;
-static struct publish_shard pub_shard;
-
-static void make_rings(uint32_t flags)
-{
-	struct region_options options = { .ring_len = RING_LEN,
-					  .first_pos = LAYOUT_FIRST_POS,
-					  .generation = 1,
-					  .flags = flags,
-					  .node = -1 };
-	struct region_fds fds;
-	struct ring *ring;
-
-	ck_assert_int_eq(region_create(&options, &fds, NULL), 0);
-	ck_assert_int_eq(ring_open(&fds, REGION_DAEMON, &daemon_ring), 0);
-	ck_assert_int_eq(ring_open(&fds, REGION_SUBSCRIBER, &ring), 0);
-	sub->shards[0].ring = ring;
-	ck_assert_int_eq(ring_open(&fds, REGION_PUBLISHER, &ring), 0);
-	pub_shard.ring = ring;
-	ck_assert_int_eq(ring_publisher_init(&pub_shard.rp, ring, 3, -1), 0);
-	encode_quick_init(&pub_shard.quick, ring);
-	pub_shard.checked_ns = clock_ns(ring->govern);
-	region_fds_close(&fds);
-}
-
-static void setup(void)
-{
-	ck_assert_int_eq(control_init(&bus.control, "/nowhere/bus.sock", "test", NS_PER_S), 0);
-	bus.alive = &alive;
-	pthread_mutex_init(&bus.failures_lock, NULL);
-	sub = calloc(1, sizeof(*sub));
-	sub->shards = calloc(1, sizeof(*sub->shards));
-	sub->n_shards = 1;
-	sub->bus = &bus;
-	sub->alive = &alive;
-	sub->stream = strdup("test");
-	sub->stop_ns = UINT64_MAX;
-	sub->check_ns = UINT64_MAX;
-	leat_subscriber_options_init(&sub->options);
-	sub->failure = sub->detail.text;
-	sub->buffer_len = 4096;
-	sub->buffer = malloc(sub->buffer_len);
-	publisher = (struct leat_publisher){ .bus = &bus,
-					     .alive = &alive,
-					     .only = &pub_shard,
-					     .shards = &pub_shard,
-					     .n_shards = 1,
-					     .stream = sub->stream,
-					     .failure = publisher.detail.text };
-	pub_shard = (struct publish_shard){ .who = record_who(11, 0), .kick_fd = -1 };
-	keys_map_init(&publisher.keys, KEYS_XXH3, 1);
-	make_rings(GOVERN_F_CHECKSUM | GOVERN_F_MEMORY);
-	ck_assert_int_eq(start_at(sub, &sub->shards[0], LEAT_EARLIEST, 0, NULL), 0);
-	ck_assert_int_eq(start_stop_at(sub, &sub->shards[0], LEAT_NEVER, 0), 0);
-}
-
-static void teardown(void)
-{
-	ring_close(pub_shard.ring);
-	ring_close(pub_shard.claimed_ring);
-	ring_close(daemon_ring);
-	leat_subscriber_close(sub);
-	control_deinit(&bus.control);
-}
-
-static uint64_t publish(const char *value)
-{
-	struct leat_record record = { .value = value, .value_len = strlen(value) };
-	struct leat_result result;
-
-	ck_assert_int_eq(leat_publish(&publisher, &record, &result), 0);
-	return result.pos;
-}
-
-static void expect(const char *value)
-{
-	struct leat_message message;
-
-	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
-	ck_assert_int_eq(message.kind, LEAT_RECORD);
-	ck_assert_uint_eq(message.value_len, strlen(value));
-	ck_assert_mem_eq(message.value, value, message.value_len);
-}
-
-static void expect_gap(uint64_t from, uint64_t to, enum leat_gap reason)
-{
-	struct leat_message message;
-
-	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
-	ck_assert_int_eq(message.kind, LEAT_GAP);
-	ck_assert_uint_eq(message.pos, from);
-	ck_assert_uint_eq(message.next_pos, to);
-	ck_assert_int_eq(message.reason, reason);
-}
-
-static void expect_nothing(void)
-{
-	struct leat_message message;
-
-	ck_assert_int_eq(leat_next(sub, 0, &message), -ETIMEDOUT);
-}
+#include "tests/subscribe_bed.h"
 
 START_TEST(what_is_published_arrives_in_order)
 {
@@ -306,84 +189,6 @@ START_TEST(a_memory_only_ring_that_moved_on_is_a_gap_with_its_range)
 	expect("kept");
 	expect_nothing();
 	ck_assert_uint_eq(sub->stats.gaps, 1);
-}
-END_TEST
-
-START_TEST(a_range_that_the_daemon_calls_damaged_is_a_gap)
-{
-	uint64_t pos;
-
-	publish("before");
-	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 5000, &pos), 0);
-	publish("after");
-	orphan_bury(daemon_ring, pos, 5024, RECORD_DAMAGED, &(struct orphan_dead){ 0 }, 1, false);
-	expect("before");
-	expect_gap(pos, pos + 5024, LEAT_GAP_DAMAGE);
-	expect("after");
-}
-END_TEST
-
-START_TEST(a_record_that_does_not_parse_is_a_gap_as_long_as_the_daemon_says)
-{
-	struct record_header *header;
-	uint64_t pos;
-
-	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 40, &pos), 0);
-	header = ring_at(pub_shard.ring, pos);
-	header->key_len = 65535;
-	header->headers_len = 65535;
-	ring_commit(&pub_shard.rp, pos, record_word(RECORD_COMMITTED, 40, 3, 0), 1);
-	publish("after");
-	/* Its own length is no better than the rest of it. */
-	expect_nothing();
-	orphan_bury(daemon_ring, pos, 64, RECORD_DAMAGED, &(struct orphan_dead){ 0 }, 1, false);
-	expect_gap(pos, pos + 64, LEAT_GAP_DAMAGE);
-	expect("after");
-}
-END_TEST
-
-/* With nonsense, nothing, or what looks as if it were still being written. */
-START_TEST(what_was_overwritten_after_it_was_drained_is_a_gap_in_memory)
-{
-	const uint64_t words[] = { UINT64_MAX, 0, record_word(RECORD_RESERVED, 36, 0, 0) };
-	struct timespec pause = { .tv_nsec = 150 * 1000 * 1000 };
-	uint64_t pos = publish("before"), end;
-
-	publish("lost");
-	end = publish("after");
-	store_relaxed(&daemon_ring->govern->written, end);
-	store_relaxed((_Atomic uint64_t *)ring_at(pub_shard.ring, pos + 64), words[_i]);
-	expect("before");
-	expect_nothing();
-	nanosleep(&pause, NULL);
-	expect_gap(pos + 64, end, LEAT_GAP_DAMAGE);
-	expect("after");
-}
-END_TEST
-
-START_TEST(a_senseless_word_is_waited_for_and_then_skipped_as_damage)
-{
-	struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
-	struct leat_message message;
-	uint64_t pos, i;
-	int r = -ETIMEDOUT;
-
-	publish("before");
-	ck_assert_int_eq(ring_reserve(&pub_shard.rp, 96, &pos), 0);
-	publish("after");
-	/* In the middle of what a walk from the oldest record takes for one record. */
-	sub->shards[0].pos = pos + 32;
-	store_relaxed((_Atomic uint64_t *)ring_at(pub_shard.ring, pos + 32), UINT64_MAX);
-	ring_commit(&pub_shard.rp, pos, record_word(RECORD_COMMITTED, 96, 3, 0), 1);
-	for (i = 0; i < 50 && r == -ETIMEDOUT; i++) {
-		r = leat_next(sub, 0, &message);
-		nanosleep(&pause, NULL);
-	}
-	ck_assert_int_eq(r, 1);
-	ck_assert_int_eq(message.kind, LEAT_GAP);
-	ck_assert_int_eq(message.reason, LEAT_GAP_DAMAGE);
-	ck_assert_uint_eq(message.next_pos, pos + 96);
-	expect("after");
 }
 END_TEST
 
@@ -674,37 +479,6 @@ START_TEST(a_forked_child_is_refused_everywhere)
 }
 END_TEST
 
-/* Whatever a publisher writes, a subscriber neither crashes nor hangs, and only moves forwards. */
-START_TEST(random_words_in_the_ring_do_no_harm)
-{
-	uint64_t state = (uint64_t)_i * 7919 + 1, last = LAYOUT_FIRST_POS, i, n = 0;
-	uint64_t *words = (uint64_t *)(void *)pub_shard.ring->data;
-	struct leat_message message;
-
-	store_relaxed(&pub_shard.ring->publish->tail, LAYOUT_FIRST_POS + RING_LEN);
-	for (i = 0; i < RING_LEN / 8; i++) {
-		state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
-		words[i] = state;
-		/* Mostly words that make some sense, or all would end at the first. */
-		if (i % 4 == 0 && (state >> 60) != 0)
-			words[i] = record_word((enum record_kind)(state >> 40) % 7,
-					       32 + (uint32_t)(state >> 20) % 256, 3,
-					       (state >> 50) % 2);
-	}
-	while (n++ < 10000 && leat_next(sub, 0, &message) == 1) {
-		ck_assert_uint_ge(message.pos, last);
-		ck_assert_uint_gt(message.next_pos, message.pos);
-		last = message.next_pos;
-		for (i = 0; message.kind == LEAT_RECORD && i < message.value_len; i++)
-			state += ((const uint8_t *)message.value)[i];
-	}
-	ck_assert_uint_lt(n, 10000);
-	ck_assert(leat_seek(sub, 0, LEAT_POSITION, last + state % RING_LEN) == 0);
-	(void)leat_next(sub, 0, &message);
-	(void)leat_view(sub, 0, &message);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("subscribe");
@@ -722,10 +496,6 @@ int main(void)
 	tcase_add_test(tc, the_largest_record_passes_and_one_byte_more_is_refused);
 	tcase_add_test(tc, a_full_ring_says_so_and_takes_records_again_after_reclaiming);
 	tcase_add_test(tc, a_memory_only_ring_that_moved_on_is_a_gap_with_its_range);
-	tcase_add_test(tc, a_range_that_the_daemon_calls_damaged_is_a_gap);
-	tcase_add_test(tc, a_record_that_does_not_parse_is_a_gap_as_long_as_the_daemon_says);
-	tcase_add_loop_test(tc, what_was_overwritten_after_it_was_drained_is_a_gap_in_memory, 0, 3);
-	tcase_add_test(tc, a_senseless_word_is_waited_for_and_then_skipped_as_damage);
 	tcase_add_test(tc, a_claim_can_be_filled_later_and_a_discarded_one_is_not_seen);
 	tcase_add_test(tc, a_position_in_the_middle_of_a_record_starts_at_the_next_one);
 	tcase_add_test(tc, stops_are_exclusive);
@@ -740,7 +510,6 @@ int main(void)
 	tcase_add_test(tc, waiting_for_memory_to_become_durable_is_refused);
 	tcase_add_test(tc, an_acknowledgement_is_waited_for);
 	tcase_add_test(tc, a_forked_child_is_refused_everywhere);
-	tcase_add_loop_test(tc, random_words_in_the_ring_do_no_harm, 0, 50);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
