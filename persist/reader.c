@@ -6,6 +6,7 @@
 
 enum {
 	WINDOW_LEN = 256 << 10, /* read at once when walking */
+	PAGE = 4096,            /* what a disk cannot give is at least so long */
 	/* Without checksums, records in a row that have to look right after damage. */
 	RESYNC_CHAIN = 4,
 };
@@ -321,7 +322,7 @@ static int window_grow(struct reader *reader, uint64_t len)
 
 /*
  * Brings [pos, pos + len) into the window, and as much after it, up to upto, as is read at once.
- * -EBADMSG when the file ends before or cannot be read there.
+ * -EBADMSG when the file ends within; -ENODATA when it ends at pos or before; -EIO.
  */
 static int window_at(struct reader *reader, uint64_t pos, uint64_t len, uint64_t upto,
 		     const char **ret_bytes, uint64_t *ret_len)
@@ -341,8 +342,8 @@ static int window_at(struct reader *reader, uint64_t pos, uint64_t len, uint64_t
 	reader->window_len = 0;
 	n = file_read(reader->fd, reader->window, min_u64(reader->window_cap, upto - pos),
 		      format_file_off(reader->header.base, pos));
-	if (n < 0)
-		return n == -EIO ? -EBADMSG : (int)n;
+	if (n <= 0)
+		return n == 0 ? -ENODATA : (int)n;
 	reader->window_pos = pos;
 	reader->window_len = (uint64_t)n;
 	have = (uint64_t)n;
@@ -354,7 +355,8 @@ found:
 	return 0;
 }
 
-/* As reader_check(), for a range that is checked. Adds what it looked at to *cost. */
+/* As reader_check(), for a range that is checked, with the errors of window_at(). Adds what it
+ * looked at to *cost. */
 static int check_at(struct reader *reader, uint64_t pos, uint64_t upto, uint64_t *cost,
 		    uint64_t *ret_word, uint64_t *ret_timestamp_ns)
 {
@@ -384,7 +386,10 @@ int reader_check(struct reader *reader, uint64_t pos, uint64_t upto, uint64_t *r
 	uint64_t cost = 0;
 	int r = check_range(reader, pos, upto);
 
-	return r != 0 ? r : check_at(reader, pos, upto, &cost, ret_word, ret_timestamp_ns);
+	if (r != 0)
+		return r;
+	r = check_at(reader, pos, upto, &cost, ret_word, ret_timestamp_ns);
+	return r == -ENODATA || r == -EIO ? -EBADMSG : r;
 }
 
 /* Can a log go on at pos? One record that validates, or several that look right. */
@@ -397,10 +402,22 @@ static int check_resync(struct reader *reader, uint64_t pos, uint64_t upto, uint
 	for (i = 0; i < n && pos < upto; i++) {
 		r = check_at(reader, pos, upto, cost, &word, NULL);
 		if (r < 0)
-			return r;
+			return i > 0 && r == -ENODATA ? -EBADMSG : r;
 		pos += record_step(word);
 	}
 	return 0;
+}
+
+/* To the next place worth a look, after what check_resync() said of pos. */
+static uint64_t skip_bad(const struct reader *reader, uint64_t pos, uint64_t upto, int r)
+{
+	/* Nothing more is there: not even damage, of which upto may promise terabytes. */
+	if (r == -ENODATA)
+		return upto;
+	/* Each attempt may take a disk seconds. */
+	if (r == -EIO)
+		return pos + PAGE - format_file_off(reader->header.base, pos) % PAGE;
+	return pos + RECORD_ALIGN;
 }
 
 int reader_resync(struct reader *reader, uint64_t pos, uint64_t upto, uint64_t *ret_pos)
@@ -420,14 +437,15 @@ int reader_resync(struct reader *reader, uint64_t pos, uint64_t upto, uint64_t *
 		/* It may hold bytes above upto, which are not written yet. */
 		reader->window_len = 0;
 	}
-	for (; pos < upto && cost < RESYNC_BUDGET; pos += RECORD_ALIGN) {
+	while (pos < upto && cost < RESYNC_BUDGET) {
 		r = check_resync(reader, pos, upto, &cost);
 		if (r == 0) {
 			*ret_pos = pos;
 			return 0;
 		}
-		if (r != -EBADMSG)
+		if (r != -EBADMSG && r != -ENODATA && r != -EIO)
 			return r;
+		pos = skip_bad(reader, pos, upto, r);
 	}
 	*ret_pos = upto;
 	return 0;

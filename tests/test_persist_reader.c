@@ -287,6 +287,65 @@ START_TEST(a_seek_goes_on_behind_damage)
 }
 END_TEST
 
+/* What a reader is told of the log and what the file holds are two things. */
+START_TEST(a_seek_ends_where_the_file_does_and_not_a_terabyte_later)
+{
+	uint64_t bad, end, found;
+	struct reader *reader;
+
+	persist_log_fill(&ring, 100, 1000);
+	bad = persist_log_add(&ring, RECORD_COMMITTED, 100, 5000);
+	end = ring.base + (UINT64_C(1) << 40);
+	memset(ring.bytes + (bad - ring.base), 0xee, 40);
+	reader = open_ring();
+	ck_assert_int_eq(reader_seek_time(reader, 6000, end, &found), READER_E_END);
+	ck_assert_uint_eq(found, end);
+	ck_assert_int_eq(reader_resync(reader, bad, end, &found), 0);
+	ck_assert_uint_eq(found, end);
+	reader_close(reader);
+}
+END_TEST
+
+/* A disk that cannot give some pages. */
+struct bad_pages {
+	uint64_t off, len;
+	int n_asked; /* how often it was asked for one of them */
+};
+
+static int refuse_bad_pages(void *ctx, const struct file_event *event)
+{
+	struct bad_pages *bad = ctx;
+
+	if (event->kind != FILE_READ || event->off < bad->off || event->off >= bad->off + bad->len)
+		return 0;
+	bad->n_asked++;
+	return -EIO;
+}
+
+START_TEST(a_page_that_cannot_be_read_is_asked_for_once)
+{
+	enum { PAGES = 16 };
+	struct bad_pages bad = { .off = 32768, .len = PAGES * 4096 };
+	const struct file_hooks hooks = { .before = refuse_bad_pages, .ctx = &bad };
+	uint64_t found, end, off;
+	struct reader *reader;
+
+	persist_log_fill(&ring, 2000, 1000);
+	end = persist_log_end(&ring);
+	ck_assert_uint_gt(end - ring.base, 2 * (bad.off + bad.len));
+	reader = open_ring();
+	file_set_hooks(&hooks);
+	ck_assert_int_eq(reader_resync(reader, ring.base + bad.off - sizeof(header), end, &found),
+			 0);
+	file_set_hooks(NULL);
+	off = found - ring.base + sizeof(header);
+	ck_assert_uint_ge(off, bad.off + bad.len);
+	ck_assert_uint_lt(off, bad.off + bad.len + 20000);
+	ck_assert_int_le(bad.n_asked, PAGES + 1);
+	reader_close(reader);
+}
+END_TEST
+
 START_TEST(an_index_that_lies_about_places_does_no_harm)
 {
 	struct format_index_entry entries[3] = { { PERSIST_LOG_FIRST, 5 },
@@ -464,6 +523,8 @@ int main(void)
 	tcase_add_loop_test(tc, every_position_leads_to_the_boundary_at_or_after_it, 0, 2);
 	tcase_add_loop_test(tc, a_time_is_found_exactly_also_when_clocks_go_back, 0, 2);
 	tcase_add_test(tc, a_seek_goes_on_behind_damage);
+	tcase_add_test(tc, a_seek_ends_where_the_file_does_and_not_a_terabyte_later);
+	tcase_add_test(tc, a_page_that_cannot_be_read_is_asked_for_once);
 	tcase_add_test(tc, an_index_that_lies_about_places_does_no_harm);
 	tcase_add_test(tc, records_added_after_the_index_was_made_are_found);
 	tcase_add_test(tc, an_index_belongs_to_one_very_segment);
