@@ -324,7 +324,9 @@ static int refuse_bad_pages(void *ctx, const struct file_event *event)
 
 START_TEST(a_page_that_cannot_be_read_is_asked_for_once)
 {
-	enum { PAGES = 16 };
+	enum {
+		PAGES = 16
+	};
 	struct bad_pages bad = { .off = 32768, .len = PAGES * 4096 };
 	const struct file_hooks hooks = { .before = refuse_bad_pages, .ctx = &bad };
 	uint64_t found, end, off;
