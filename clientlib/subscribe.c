@@ -211,17 +211,21 @@ static int take_record(struct leat_subscriber *sub, struct subscribe_shard *shar
 
 /*
  * By what is no record one steps without looking, and its word may have changed between the walk
- * over the ring and the copy. What comes from the disk has been checked.
+ * over the ring and the copy. Who wants only what is written wants it as it was written, too. What
+ * comes from the disk has been checked.
  */
 static bool is_as_walked(const struct leat_subscriber *sub, const struct subscribe_shard *shard,
 			 uint64_t word)
 {
+	bool is_record = record_word_kind(word) == RECORD_COMMITTED;
 	const struct ring *ring = shard->ring;
 	const char *bytes = sub->buffer + sub->run_off;
 	uint32_t crc;
 
-	if (sub->run_from_disk)
+	if (sub->run_from_disk || (is_record && sub->options.isolation == LEAT_ISOLATION_RING))
 		return true;
+	if (is_record && record_step(word) > sub->run_len - sub->run_off)
+		return false;
 	memcpy(&crc, bytes + offsetof(struct record_header, crc), sizeof(crc));
 	if (ring->flags & GOVERN_F_CHECKSUM)
 		return crc == record_crc(ring->crc_seed, shard->pos, word, bytes);
@@ -243,8 +247,7 @@ static int take(struct leat_subscriber *sub, struct leat_message *ret_message)
 		}
 		memcpy(&word, sub->buffer + sub->run_off, sizeof(word));
 		if (unlikely(!record_word_is_done(word, RECORD_LEN_MAX, UINT64_MAX)) ||
-		    (record_word_kind(word) != RECORD_COMMITTED &&
-		     !is_as_walked(sub, shard, word))) {
+		    unlikely(!is_as_walked(sub, shard, word))) {
 			find_senseless(sub, shard);
 			return 0;
 		}
@@ -375,7 +378,8 @@ int subscribe_scan(struct leat_subscriber *sub, struct leat_message *ret_message
 	}
 	r = scan_shards(sub, ret_message, ret_later);
 	sub->quick = sub->shards[0].quiet ? NULL : choose_quick(sub);
-	sub->run_simple = sub->run_shard && is_simple(sub, sub->run_shard);
+	sub->run_simple = sub->run_shard && is_simple(sub, sub->run_shard) &&
+			  (sub->run_from_disk || sub->options.isolation == LEAT_ISOLATION_RING);
 	return r;
 }
 

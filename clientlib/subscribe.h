@@ -77,7 +77,7 @@ struct leat_subscriber {
 	 * who has looked, cleared by whatever changes where reading goes on. */
 	struct subscribe_shard *quick;
 	bool run_from_disk;
-	bool run_simple; /* of its shard everything is wanted, and nothing stops it */
+	bool run_simple; /* of its shard everything is wanted as it is, and nothing stops it */
 	bool gap_set;
 	bool zero_copy;   /* in leat_view() */
 	bool much;        /* the last leat_poll() gave so much that more is coming */

@@ -121,4 +121,10 @@ red 'any mode' fuzz_daemon_text daemon/options.c "s/ || mode > 0777)/)/"
 red 'a part of any length' fuzz_tools_line tools/split.c 's/split->max_len/SIZE_MAX/g'
 red 'sleeps of two seconds at least' stress_hostile clientlib/idle.c \
 	's/^#define IDLE_SLICE_NS (20 \* NS_PER_MS)/#define IDLE_SLICE_NS (2 * NS_PER_S)/'
+red 'a record as it was changed after it was written' test_clientlib_damage \
+	clientlib/subscribe.c 's/(is_record && sub->options.isolation == LEAT_ISOLATION_RING)/is_record/'
+red 'nonsense that is waited for anew with each look' test_clientlib_damage \
+	clientlib/source_ring.c 's/(unlikely(shard->damaged) && shard->pos != shard->damaged_pos)/(shard->damaged)/'
+red 'a closed ring whose successor nobody asks for' test_clientlib_damage clientlib/source_ring.c \
+	's/== GOVERN_SUCCEEDED && !shard->next)/== GOVERN_SUCCEEDED \&\& 0)/'
 exit $status

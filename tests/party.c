@@ -6,13 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-static const uint64_t long_ns = 30000000000u;
+#include "shm/base.h"
 
-/* What a record holds; followed by as many bytes as the number asks for. */
-struct content {
-	uint64_t publisher;
-	uint64_t number;
-};
+static const uint64_t long_ns = 30000000000u;
 
 /* Which of the processes this is. */
 struct part {
@@ -20,9 +16,25 @@ struct part {
 	unsigned idx;
 };
 
-static size_t content_len(uint64_t number)
+static const size_t head_len = offsetof(struct party_content, rest);
+
+size_t party_fill(struct party_content *content)
 {
-	return sizeof(struct content) + number * 7 % 1000;
+	uint64_t seed = content->publisher << 56 ^ content->number;
+
+	for (unsigned i = 0; i < ARRAY_LEN(content->rest); i++)
+		content->rest[i] = harness_random(&seed);
+	return head_len + content->number * 7 % 1000;
+}
+
+bool party_is_whole(const void *value, size_t len)
+{
+	struct party_content content;
+
+	if (len < head_len)
+		return false;
+	memcpy(&content, value, head_len);
+	return len == party_fill(&content) && memcmp(value, &content, len) == 0;
 }
 
 static void pause_us(uint64_t us)
@@ -73,22 +85,22 @@ static int publish(void *arg)
 	struct party *party = part->party;
 	struct leat_bus *bus = harness_connect(&party->bus);
 	struct leat_publisher *publisher = harness_publisher(bus, "party");
-	struct content content[64] = { { .publisher = part->idx } };
-	struct leat_record record = { .value = content, .shard = LEAT_SHARD_ANY };
+	struct party_content content = { .publisher = part->idx };
+	struct leat_record record = { .value = &content, .shard = LEAT_SHARD_ANY };
 	struct leat_result result;
 	int r;
 
-	while (goes_on(party, content->number)) {
-		record.key = &content->number;
-		record.key_len = sizeof(content->number);
-		record.value_len = content_len(content->number);
+	while (goes_on(party, content.number)) {
+		record.key = &content.number;
+		record.key_len = sizeof(content.number);
+		record.value_len = party_fill(&content);
 		r = leat_publish(publisher, &record, &result);
 		must(r == 0, "publisher %u, record %llu: %s (%s)", part->idx,
-		     (unsigned long long)content->number, leat_strerror(r),
+		     (unsigned long long)content.number, leat_strerror(r),
 		     leat_publisher_detail(publisher));
-		content->number++;
-		store_release(&party->published[part->idx], content->number);
-		if (part->idx == 0 || content->number % 500 != 0)
+		content.number++;
+		store_release(&party->published[part->idx], content.number);
+		if (part->idx == 0 || content.number % 500 != 0)
 			continue;
 		r = leat_wait(publisher, result.shard, result.pos,
 			      part->idx == 1 ? LEAT_ACK_WRITTEN : LEAT_ACK_DURABLE, long_ns);
@@ -114,7 +126,7 @@ struct progress {
 
 static void take(struct progress *progress, const struct leat_message *message)
 {
-	struct content content;
+	struct party_content content;
 
 	must(message->kind == LEAT_RECORD, "a gap [%llu, %llu) in shard %u, reason %d",
 	     (unsigned long long)message->pos, (unsigned long long)message->next_pos,
@@ -122,15 +134,16 @@ static void take(struct progress *progress, const struct leat_message *message)
 	/* Somebody who is no member of the party publishes empty records. */
 	if (message->value_len == 0)
 		return;
-	must(message->value_len >= sizeof(content) && message->shard < PARTY_SHARDS,
-	     "a strange record");
-	memcpy(&content, message->value, sizeof(content));
+	must(message->value_len >= head_len && message->shard < PARTY_SHARDS, "a strange record");
+	memcpy(&content, message->value, head_len);
 	must(content.publisher < PARTY_PUBLISHERS, "a strange record");
 	must(content.number >= progress->next[content.publisher][message->shard],
 	     "publisher %llu, shard %u: record %llu comes twice or out of order",
 	     (unsigned long long)content.publisher, message->shard,
 	     (unsigned long long)content.number);
-	must(message->value_len == content_len(content.number), "a wrong length");
+	must(party_is_whole(message->value, message->value_len),
+	     "publisher %llu, record %llu: not what was published",
+	     (unsigned long long)content.publisher, (unsigned long long)content.number);
 	progress->next[content.publisher][message->shard] = content.number + 1;
 	progress->n[content.publisher]++;
 }

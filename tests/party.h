@@ -16,6 +16,18 @@ enum {
 	PARTY_LEAD = 20000, /* how many records the fastest publisher may be ahead of the slowest */
 };
 
+/* A record's bytes follow from who published it and its number: no two of them are alike. */
+struct party_content {
+	uint64_t publisher;
+	uint64_t number;
+	uint64_t rest[128];
+};
+
+/* Fills in the rest; how many bytes are to be published. */
+size_t party_fill(struct party_content *content);
+/* Is it what party_fill() made of its publisher and number, to the last byte? */
+bool party_is_whole(const void *value, size_t len);
+
 /* In memory that all processes share: harness_shared(). */
 struct party {
 	struct harness_bus bus; /* started by the test */

@@ -7,8 +7,9 @@
  *
  * Meanwhile on another stream nobody may notice anything: every record there once, in order, as it
  * was published. On the same shard honest publishers and subscribers may lose what was not drained,
- * but must not crash, must not wait for longer than they said, and see positions that only rise.
- * When he is gone the shard works again; the damage has been counted. Meant for ASan.
+ * but must not crash, must not wait for longer than they said, and see positions that only rise;
+ * who reads only what is written gets what everybody gets who comes later. When he is gone the
+ * shard works again; the damage has been counted. Meant for ASan.
  *
  * LEAT_HOSTILE_SECONDS says for how long, 5 by default.
  */
@@ -32,7 +33,9 @@
 enum {
 	RING = 128 << 10,
 	BLOWS = 20000, /* between two looks for a newer ring */
-	FINAL = 200,   /* records that have to come through afterwards */
+	CHECKED_MAX = 1 << 20,
+	HONEST = 9,  /* who publishes beside them, in what he publishes */
+	FINAL = 200, /* records that have to come through afterwards */
 };
 
 #define CALL_NS UINT64_C(2000000000)
@@ -46,7 +49,14 @@ struct scene {
 	_Atomic uint64_t refused;
 	_Atomic uint64_t received; /* by the honest subscriber */
 	_Atomic uint64_t gaps;
-	_Atomic uint64_t final; /* of the records after the end */
+	/* What the one who reads only what is written got, in order. */
+	struct {
+		uint64_t pos;
+		uint64_t sum;
+	} checked[CHECKED_MAX];
+	_Atomic uint64_t n_checked;
+	_Atomic uint64_t n_struck; /* of these, struck before their publisher sealed them */
+	_Atomic uint64_t final[2]; /* of the records after the end, of each subscriber */
 	_Atomic uint64_t blows;
 };
 
@@ -234,13 +244,12 @@ static int publish_beside(void *arg)
 	struct leat_bus *bus = harness_connect(&scene->party.bus);
 	struct leat_publisher *publisher = harness_publisher(bus, "victim");
 	struct leat_result result;
-	char value[3000] = "honest";
-	uint64_t n = 0;
+	struct party_content content = { .publisher = HONEST };
 
 	(void)arg;
 	while (!load_relaxed(&scene->stop)) {
-		struct leat_record record = { .value = value,
-					      .value_len = 6 + n * 13 % 2900,
+		struct leat_record record = { .value = &content,
+					      .value_len = party_fill(&content),
 					      .shard = LEAT_SHARD_ANY };
 		uint64_t start = harness_now_ns();
 		int r = leat_publish_timed(publisher, &record, CALL_NS, &result);
@@ -249,7 +258,7 @@ static int publish_beside(void *arg)
 		must(r == 0 || r == -ETIMEDOUT || r == -EIO || r == -ESTALE || r == -EAGAIN,
 		     "leat_publish: %d (%s)", r, leat_publisher_detail(publisher));
 		fetch_add_relaxed(r == 0 ? &scene->published : &scene->refused, 1);
-		if (r == 0 && ++n % 50 == 0) {
+		if (r == 0 && ++content.number % 50 == 0) {
 			start = harness_now_ns();
 			r = leat_wait(publisher, result.shard, result.pos, LEAT_ACK_DURABLE,
 				      CALL_NS);
@@ -263,18 +272,69 @@ static int publish_beside(void *arg)
 	return 0;
 }
 
-/* What comes is anybody's; that it comes in order, and is there to its last byte, is ours. */
+static uint64_t sum_of(const struct leat_message *message)
+{
+	uint64_t sum = message->value_len;
+
+	for (size_t i = 0; i < message->value_len; i++)
+		sum = (sum ^ ((const uint8_t *)message->value)[i]) * UINT64_C(0x100000001b3);
+	for (size_t i = 0; i < message->key_len; i++)
+		sum = (sum ^ ((const uint8_t *)message->key)[i]) * UINT64_C(0x100000001b3);
+	return sum;
+}
+
+static bool is_final(const struct leat_message *message)
+{
+	return message->value_len == 5 && memcmp(message->value, "final", 5) == 0;
+}
+
+/*
+ * Of what comes out of the ring as soon as it is there: that it is there to its last byte. What
+ * comes once it is written has its checksum, which nobody here makes for what he writes over it;
+ * only what is struck before its publisher takes the checksum is sealed with the blow.
+ */
+static void take_beside(const struct leat_message *message, bool is_checked)
+{
+	uint64_t sum = sum_of(message), n = load_relaxed(&scene->n_checked);
+	static volatile uint64_t sums;
+
+	sums += sum;
+	fetch_add_relaxed(&scene->final[is_checked], is_final(message));
+	if (!is_checked)
+		return;
+	must(n < CHECKED_MAX, "more than %d records", CHECKED_MAX);
+	scene->checked[n].pos = message->pos;
+	scene->checked[n].sum = sum;
+	store_relaxed(&scene->n_checked, n + 1);
+	if (!is_final(message) && !party_is_whole(message->value, message->value_len))
+		fetch_add_relaxed(&scene->n_struck, 1);
+}
+
+static struct leat_subscriber *open_beside(struct leat_bus *bus, bool is_checked)
+{
+	struct leat_subscriber_options options;
+	struct leat_subscriber *subscriber;
+	int r;
+
+	leat_subscriber_options_init(&options);
+	options.start = LEAT_EARLIEST;
+	options.isolation = is_checked ? LEAT_ISOLATION_WRITTEN : LEAT_ISOLATION_RING;
+	r = leat_subscriber_open(bus, "victim", &options, &subscriber);
+	must(r == 0, "leat_subscriber_open: %s", leat_detail(bus));
+	return subscriber;
+}
+
+/* What comes is anybody's, but it comes in order. */
 static int subscribe_beside(void *arg)
 {
+	bool is_checked = *(const bool *)arg;
 	struct leat_bus *bus = harness_connect(&scene->party.bus);
-	struct leat_subscriber *subscriber = harness_subscriber(bus, "victim");
+	struct leat_subscriber *subscriber = open_beside(bus, is_checked);
 	struct leat_message message;
-	volatile unsigned int sum = 0;
 	uint64_t next = 0;
 	int r;
 
-	(void)arg;
-	while (load_relaxed(&scene->final) < FINAL) {
+	while (load_relaxed(&scene->final[is_checked]) < FINAL) {
 		uint64_t start = harness_now_ns();
 
 		r = leat_next(subscriber, CALL_NS, &message);
@@ -287,16 +347,9 @@ static int subscribe_beside(void *arg)
 		     (unsigned long long)message.next_pos, (unsigned long long)next);
 		next = message.next_pos;
 		fetch_add_relaxed(message.kind == LEAT_GAP ? &scene->gaps : &scene->received, 1);
-		if (message.kind == LEAT_GAP)
-			continue;
-		for (size_t i = 0; i < message.value_len; i++)
-			sum += ((const uint8_t *)message.value)[i];
-		for (size_t i = 0; i < message.key_len; i++)
-			sum += ((const uint8_t *)message.key)[i];
-		if (message.value_len == 5 && memcmp(message.value, "final", 5) == 0)
-			fetch_add_relaxed(&scene->final, 1);
+		if (message.kind == LEAT_RECORD)
+			take_beside(&message, is_checked);
 	}
-	(void)sum;
 	leat_subscriber_close(subscriber);
 	leat_close(bus);
 	return 0;
@@ -323,6 +376,41 @@ static void publish_final(void)
 	r = leat_flush(publisher, LEAT_ACK_DURABLE, SLACK_NS);
 	must(r == 0, "nothing becomes durable afterwards: %s", leat_publisher_detail(publisher));
 	leat_publisher_close(publisher);
+	leat_close(bus);
+}
+
+/* Who comes later gets the same at every position, as far as the disk has it. */
+static void check_late(void)
+{
+	struct leat_bus *bus = harness_connect(&scene->party.bus);
+	struct leat_subscriber *subscriber = open_beside(bus, true);
+	uint64_t n = load_relaxed(&scene->n_checked), i = 0, n_same = 0, n_final = 0;
+	struct leat_message message;
+
+	while (n_final < FINAL) {
+		int r = leat_next(subscriber, SLACK_NS, &message);
+
+		must(r == 1, "late: %d (%s)", r, leat_subscriber_detail(subscriber));
+		if (message.kind == LEAT_GAP)
+			continue;
+		n_final += is_final(&message);
+		while (i < n && scene->checked[i].pos < message.pos)
+			i++;
+		if (i == n || scene->checked[i].pos != message.pos)
+			continue;
+		must(scene->checked[i].sum == sum_of(&message),
+		     "position %llu was one record and is another now",
+		     (unsigned long long)message.pos);
+		n_same++;
+	}
+	printf("%llu records read once they were written, %llu of them the same later, %llu "
+	       "struck before they were sealed\n",
+	       (unsigned long long)n, (unsigned long long)n_same,
+	       (unsigned long long)load_relaxed(&scene->n_struck));
+	ck_assert_uint_gt(n_same, FINAL);
+	ck_assert_uint_gt(n_same, n / 2);
+	ck_assert_uint_lt(load_relaxed(&scene->n_struck), n / 10);
+	leat_subscriber_close(subscriber);
 	leat_close(bus);
 }
 
@@ -373,7 +461,7 @@ START_TEST(a_publisher_that_destroys_all_it_can_reach_harms_its_own_shard_alone)
 	const char *given = getenv("LEAT_HOSTILE_SECONDS");
 	uint64_t seeds[2] = { harness_seed() };
 	struct leat_stream_options options;
-	pid_t hostile[2], publisher, subscriber, daemon_pid;
+	pid_t hostile[2], publisher, subscribers[2], daemon_pid;
 	struct leat_bus *bus;
 
 	scene = harness_shared(sizeof(*scene));
@@ -386,7 +474,8 @@ START_TEST(a_publisher_that_destroys_all_it_can_reach_harms_its_own_shard_alone)
 	leat_close(bus);
 	party_start(&scene->party, 1 << 20);
 	publisher = harness_fork(publish_beside, NULL);
-	subscriber = harness_fork(subscribe_beside, NULL);
+	for (int i = 0; i < 2; i++)
+		subscribers[i] = harness_fork(subscribe_beside, &(bool){ i == 1 });
 	for (int i = 0; i < 2; i++) {
 		seeds[1] = seeds[0] + (uint64_t)i;
 		hostile[i] = harness_fork(destroy, &seeds[1]);
@@ -398,8 +487,10 @@ START_TEST(a_publisher_that_destroys_all_it_can_reach_harms_its_own_shard_alone)
 	harness_reap_ok(hostile[1], 240, "the hostile publisher");
 	harness_reap_ok(publisher, 240, "the publisher beside");
 	publish_final();
-	harness_reap_ok(subscriber, 240, "the subscriber beside");
+	for (int i = 0; i < 2; i++)
+		harness_reap_ok(subscribers[i], 240, "a subscriber beside");
 	check_damage();
+	check_late();
 	party_end(&scene->party);
 	verify("party", true);
 	verify("victim", false);

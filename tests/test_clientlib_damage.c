@@ -77,6 +77,28 @@ START_TEST(a_batch_whose_header_was_changed_after_it_was_drained_is_a_gap_in_mem
 }
 END_TEST
 
+/* Who reads what is written gets it as it was written, or not from here. */
+START_TEST(a_record_that_was_changed_after_it_was_drained_is_no_record_under_isolation)
+{
+	struct timespec pause = { .tv_nsec = 150 * 1000 * 1000 };
+	uint64_t pos = publish("before") + 64, end;
+
+	sub->options.isolation = LEAT_ISOLATION_WRITTEN;
+	publish("lost");
+	end = publish("after");
+	store_relaxed(&daemon_ring->govern->written, end + 64);
+	*(char *)ring_at(pub_shard.ring, pos + 33) ^= 1;
+	expect("before");
+	expect_nothing();
+	nanosleep(&pause, NULL);
+	expect_gap(pos, end + 64, LEAT_GAP_DAMAGE);
+	publish("new");
+	expect_nothing();
+	store_relaxed(&daemon_ring->govern->written, end + 128);
+	expect("new");
+}
+END_TEST
+
 /* What is now nonsense and now a record that cannot be taken apart is one damage, not many. */
 START_TEST(nonsense_that_keeps_changing_is_not_waited_for_anew)
 {
@@ -215,6 +237,8 @@ int main(void)
 	tcase_add_loop_test(tc, what_was_overwritten_after_it_was_drained_is_a_gap_in_memory, 0, 3);
 	tcase_add_test(tc,
 		       a_batch_whose_header_was_changed_after_it_was_drained_is_a_gap_in_memory);
+	tcase_add_test(tc,
+		       a_record_that_was_changed_after_it_was_drained_is_no_record_under_isolation);
 	tcase_add_test(tc, nonsense_that_keeps_changing_is_not_waited_for_anew);
 	tcase_add_test(tc, a_deleted_stream_ends_reading_where_it_makes_no_sense_too);
 	tcase_add_test(tc, the_successor_is_asked_for_where_a_closed_ring_makes_no_sense);
