@@ -10,6 +10,16 @@
 enum {
 	CLOCK_TRIES = 4,
 	CLOCK_STEP_NS = 10 * 1000 * 1000, /* a larger difference is stepped over, not slewed */
+	/* The fastest slew, as a part of the rate; as adjtimex(2) has it, about 500 ppm. Then a daemon
+	 * that is stopped or killed leaves a clock behind that is half a millisecond wrong after a
+	 * second, and not one that runs away. */
+	CLOCK_SLEW = 2048,
+	CLOCK_RATE_NS = 100 * 1000 * 1000, /* an interval that is long enough to measure the rate */
+	/* The first one is shorter, because the daemon's start waits for it: as long as its ends are
+	 * uncertain by no more than this part of it. */
+	CLOCK_FIRST_NS = 1000 * 1000,
+	CLOCK_FIRST_MAX_NS = 50 * 1000 * 1000,
+	CLOCK_UNCERTAIN = 4096,
 };
 
 uint64_t clock_again(const struct layout_govern *govern)
@@ -47,11 +57,13 @@ static bool clock_tsc_trusted(void)
 #endif
 }
 
-/* One pair of readings, the best of a few: the smallest distance around the system's clock. */
-static void clock_pair(uint64_t *ret_tsc, uint64_t *ret_ns)
+/* One pair of readings, the best of a few: the smallest distance around the system's clock, which
+ * is returned, in ticks. */
+static uint64_t clock_pair(uint64_t *ret_tsc, uint64_t *ret_ns)
 {
 	uint64_t best = UINT64_MAX;
 
+	*ret_tsc = *ret_ns = 0;
 	for (int i = 0; i < 8; i++) {
 		uint64_t before = clock_tsc();
 		uint64_t ns = clock_now_ns(CLOCK_REALTIME);
@@ -63,47 +75,65 @@ static void clock_pair(uint64_t *ret_tsc, uint64_t *ret_ns)
 			*ret_ns = ns;
 		}
 	}
+	return best;
+}
+
+static uint64_t clock_rate(const struct clock_source *source, uint64_t tsc, uint64_t ns)
+{
+	return (uint64_t)(((unsigned __int128)(ns - source->ns_real) << 32) /
+			  (tsc - source->tsc_base));
 }
 
 void clock_source_init(struct clock_source *source)
 {
-	uint64_t tsc, ns, start = clock_now_ns(CLOCK_MONOTONIC);
+	uint64_t tsc, ns, uncertain, start = clock_now_ns(CLOCK_MONOTONIC), spent;
 
 	*source = (struct clock_source){ .mode = CLOCK_MODE_SYSCALL };
 	if (!clock_tsc_trusted())
 		return;
-	clock_pair(&source->tsc_base, &source->ns_base);
-	while (clock_now_ns(CLOCK_MONOTONIC) - start < NS_PER_MS)
+	uncertain = clock_pair(&source->tsc_base, &source->ns_real);
+	do {
 		cpu_relax();
-	clock_pair(&tsc, &ns);
-	if (ns <= source->ns_base || tsc <= source->tsc_base)
+		spent = clock_now_ns(CLOCK_MONOTONIC) - start;
+	} while (spent < CLOCK_FIRST_NS ||
+		 (uncertain + clock_pair(&tsc, &ns) > (tsc - source->tsc_base) / CLOCK_UNCERTAIN &&
+		  spent < CLOCK_FIRST_MAX_NS));
+	if (ns <= source->ns_real || tsc <= source->tsc_base)
 		return;
-	source->mult = (uint64_t)(((unsigned __int128)(ns - source->ns_base) << 32) /
-				  (tsc - source->tsc_base));
-	source->ns_real = source->ns_base;
+	source->ns_base = source->ns_real;
+	source->mult = source->rate = clock_rate(source, tsc, ns);
 	source->mode = CLOCK_MODE_TSC;
+}
+
+/* What makes up for half of the error in the time that led to it, but not faster than CLOCK_SLEW. */
+static int64_t clock_slew(const struct clock_source *source, int64_t error, uint64_t elapsed)
+{
+	int64_t most = (int64_t)(source->rate / CLOCK_SLEW);
+	__int128 slew = (__int128)error * (INT64_C(1) << 32) / (int64_t)elapsed / 2;
+
+	return slew > most ? most : slew < -most ? -most : (int64_t)slew;
 }
 
 void clock_source_update(struct clock_source *source)
 {
-	uint64_t tsc, ns, guess, elapsed, rate;
+	uint64_t tsc, ns, guess, elapsed;
 	int64_t error;
 
 	if (source->mode != CLOCK_MODE_TSC)
 		return;
-	clock_pair(&tsc, &ns);
+	(void)clock_pair(&tsc, &ns);
 	elapsed = tsc - source->tsc_base;
 	guess = clock_convert(tsc, source->tsc_base, source->ns_base, source->mult);
 	error = (int64_t)(ns - guess);
 	if (elapsed == 0 || error > CLOCK_STEP_NS || error < -CLOCK_STEP_NS) {
 		source->tsc_base = tsc;
 		source->ns_base = source->ns_real = ns;
+		source->mult = source->rate;
 		return;
 	}
-	/* The rate that the last interval had, and half of the error on top until the next one. */
-	rate = (uint64_t)(((unsigned __int128)(ns - source->ns_real) << 32) / elapsed);
-	source->mult =
-		rate + (uint64_t)(((__int128)error * (INT64_C(1) << 32) / (int64_t)elapsed) / 2);
+	if ((int64_t)(ns - source->ns_real) >= CLOCK_RATE_NS)
+		source->rate = clock_rate(source, tsc, ns);
+	source->mult = source->rate + (uint64_t)clock_slew(source, error, elapsed);
 	source->tsc_base = tsc;
 	source->ns_base = guess;
 	source->ns_real = ns;

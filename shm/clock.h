@@ -74,7 +74,8 @@ struct clock_source {
 	uint64_t tsc_base;
 	uint64_t ns_base; /* as published at tsc_base */
 	uint64_t ns_real; /* CLOCK_REALTIME at tsc_base */
-	uint64_t mult;    /* nanoseconds per tick, 32.32 fixed point; 0 = not measured yet */
+	uint64_t mult;    /* nanoseconds per tick, 32.32 fixed point, as published */
+	uint64_t rate;    /* the same, as measured */
 	uint32_t mode;    /* CLOCK_MODE_* */
 	uint32_t reserved;
 };
