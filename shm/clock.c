@@ -10,13 +10,17 @@
 enum {
 	CLOCK_TRIES = 4,
 	CLOCK_STEP_NS = 10 * 1000 * 1000, /* a larger difference is stepped over, not slewed */
-	/* The fastest slew, as a part of the rate; as adjtimex(2) has it, about 500 ppm. Then a daemon
-	 * that is stopped or killed leaves a clock behind that is half a millisecond wrong after a
-	 * second, and not one that runs away. */
+	/*
+	 * The fastest slew, as a part of the rate: about 500 ppm, as adjtimex(2) has it. A daemon
+	 * that is stopped or killed then leaves a clock behind that is half a millisecond wrong
+	 * after a second, and not one that runs away.
+	 */
 	CLOCK_SLEW = 2048,
 	CLOCK_RATE_NS = 100 * 1000 * 1000, /* an interval that is long enough to measure the rate */
-	/* The first one is shorter, because the daemon's start waits for it: as long as its ends are
-	 * uncertain by no more than this part of it. */
+	/*
+	 * The first interval is shorter, because the daemon's start waits for it: until its ends
+	 * are uncertain by no more than this part of it.
+	 */
 	CLOCK_FIRST_NS = 1000 * 1000,
 	CLOCK_FIRST_MAX_NS = 50 * 1000 * 1000,
 	CLOCK_UNCERTAIN = 4096,
@@ -105,7 +109,7 @@ void clock_source_init(struct clock_source *source)
 	source->mode = CLOCK_MODE_TSC;
 }
 
-/* What makes up for half of the error in the time that led to it, but not faster than CLOCK_SLEW. */
+/* What makes up for half of the error in as much time as led to it, CLOCK_SLEW at most. */
 static int64_t clock_slew(const struct clock_source *source, int64_t error, uint64_t elapsed)
 {
 	int64_t most = (int64_t)(source->rate / CLOCK_SLEW);
