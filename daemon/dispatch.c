@@ -317,15 +317,12 @@ void dispatch_again(struct session *session, const json_t *request)
 		dispatch_answer(session, r, &reply);
 }
 
-void dispatch_refuse(struct session *session, int error)
+void dispatch_refuse(struct session *session)
 {
 	struct dispatch_reply reply = { 0 };
 
 	json_decref(session->id);
 	session->id = NULL;
-	if (error == -EMSGSIZE)
-		dispatch_fail(&reply, error, "a request has at most %d bytes", PROTOCOL_PACKET_MAX);
-	else
-		dispatch_fail(&reply, error, "a request carries no file descriptors");
-	dispatch_answer(session, error, &reply);
+	dispatch_fail(&reply, -EMSGSIZE, "a request has at most %d bytes", PROTOCOL_PACKET_MAX);
+	dispatch_answer(session, -EMSGSIZE, &reply);
 }

@@ -39,8 +39,8 @@ struct dispatch_job {
 
 /* Handles one packet. The session may be gone afterwards. */
 void dispatch_request(struct session *session, const void *packet, size_t len);
-/* Answers a packet that could not be taken: -EMSGSIZE, -EBADMSG (it carried fds). */
-void dispatch_refuse(struct session *session, int error);
+/* Answers a packet that was too long. */
+void dispatch_refuse(struct session *session);
 
 /* A request that had to wait is handled now. The session may be gone afterwards. */
 void dispatch_again(struct session *session, const json_t *request);

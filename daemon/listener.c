@@ -82,7 +82,7 @@ static bool listener_refuse_one(struct server *server)
 		if (object)
 			(void)protocol_send(fd, object, NULL);
 		json_decref(object);
-		close(fd);
+		protocol_close(fd);
 	}
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return fd >= 0;
@@ -145,7 +145,7 @@ int listener_open(struct server *server, char *detail, size_t detail_len)
 	/* Accepted sockets inherit it: nothing can be slipped in before we look. */
 	server->features.refuses_fds = protocol_refuse_fds(fd);
 	if (!server->features.refuses_fds)
-		log_info("This kernel has no SO_PASSRIGHTS: fds in requests are closed on arrival");
+		log_info("This kernel has no SO_PASSRIGHTS: who sends fds is disconnected");
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	server->listener.server = server;
 	server->listener.source = (struct server_source){ .fd = fd, .ready = listener_ready };

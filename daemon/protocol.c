@@ -3,6 +3,9 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -13,54 +16,38 @@
 #define SO_PASSRIGHTS 83
 #endif
 
-/* The kernel's SCM_MAX_FD: no message carries more. */
 enum {
-	PROTOCOL_SCM_MAX = 253,
 	PROTOCOL_DROP_MAX = 1024
 };
 
-/* Closes every fd that came with a message; returns how many there were. */
-static unsigned int protocol_close_fds(struct msghdr *msg)
+/*
+ * Do fds come with the next packet? They are not taken out: to close what a stranger has opened can
+ * take as long as he likes (a socket that lingers, a file of a file system of his own).
+ */
+static bool protocol_comes_with_fds(int socket)
 {
-	unsigned int n_closed = 0;
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = sizeof(byte) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			close(fd);
-			n_closed++;
-		}
-	}
-	return n_closed;
+	return recvmsg(socket, &msg, MSG_PEEK | MSG_DONTWAIT) >= 0 && (msg.msg_flags & MSG_CTRUNC);
 }
 
 int protocol_receive(int socket, void *buf, size_t *ret_len)
 {
-	union {
-		char bytes[CMSG_SPACE(PROTOCOL_SCM_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
 	struct iovec iov = { .iov_base = buf, .iov_len = PROTOCOL_PACKET_MAX };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
+	if (protocol_comes_with_fds(socket))
+		return -EBADMSG;
 	do {
-		n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(socket, &msg, MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? PROTOCOL_E_AGAIN : -errno;
-	if (protocol_close_fds(&msg) > 0 || (msg.msg_flags & MSG_CTRUNC))
+	/* They came in this very moment, and are gone. */
+	if (msg.msg_flags & MSG_CTRUNC)
 		return -EBADMSG;
 	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
@@ -178,9 +165,61 @@ void protocol_shut(int socket)
 	for (int i = 0; i < PROTOCOL_DROP_MAX; i++) {
 		int r = protocol_receive(socket, drop, &len);
 
-		if (r != 0 && r != -EMSGSIZE && r != -EBADMSG)
+		if (r != 0 && r != -EMSGSIZE)
 			break;
 	}
+}
+
+struct protocol_leave {
+	sem_t copied;
+	sem_t closed;
+};
+
+/* A thread with a table of fds of its own, which the kernel closes when the thread is no more. */
+static void *protocol_leave_main(void *arg)
+{
+	struct protocol_leave *leave = arg;
+
+	(void)unshare(CLONE_FILES);
+	sem_post(&leave->copied);
+	while (sem_wait(&leave->closed) < 0)
+		;
+	return NULL;
+}
+
+/*
+ * Closes a socket in which fds may lie that nobody will take. They are closed together with it, and
+ * whoever closes them waits for what they are: so somebody else closes the last copy of the socket,
+ * in dying, when nothing lingers any more and nobody waits for him.
+ */
+static void protocol_leave(int socket)
+{
+	struct protocol_leave leave;
+	pthread_t thread;
+
+	sem_init(&leave.copied, 0, 0);
+	sem_init(&leave.closed, 0, 0);
+	if (pthread_create(&thread, NULL, protocol_leave_main, &leave) != 0) {
+		close(socket);
+	} else {
+		while (sem_wait(&leave.copied) < 0)
+			;
+		close(socket);
+		sem_post(&leave.closed);
+		/* This ends before the thread's fds are closed. */
+		pthread_join(thread, NULL);
+	}
+	sem_destroy(&leave.copied);
+	sem_destroy(&leave.closed);
+}
+
+void protocol_close(int socket)
+{
+	protocol_shut(socket);
+	if (protocol_comes_with_fds(socket))
+		protocol_leave(socket);
+	else
+		close(socket);
 }
 
 bool protocol_refuse_fds(int socket)

@@ -29,9 +29,9 @@ struct protocol_fds {
 };
 
 /*
- * Takes one packet into buf[PROTOCOL_PACKET_MAX]. fds in it are taken and closed at once. 0,
- * PROTOCOL_E_*, -EMSGSIZE (longer than the limit; the packet is gone), -EBADMSG (it carried fds),
- * or what the socket gave: then the connection is no good any more.
+ * Takes one packet into buf[PROTOCOL_PACKET_MAX]. 0, PROTOCOL_E_*, -EMSGSIZE (longer than the
+ * limit; the packet is gone), -EBADMSG (it carries fds, and stays where it is), or what the socket
+ * gave: then, and after -EBADMSG, the connection is no good any more.
  */
 int protocol_receive(int socket, void *buf, size_t *ret_len);
 
@@ -49,6 +49,9 @@ bool protocol_has_unread(int socket);
  * sent last; without this it would be told "connection reset" first.
  */
 void protocol_shut(int socket);
+
+/* Closes a connection, and never waits for what fds may lie in it. */
+void protocol_close(int socket);
 
 /* Where the kernel can do it, fds are refused at the sender. True if so. */
 bool protocol_refuse_fds(int socket);

@@ -19,7 +19,7 @@ static void session_goodbye(int socket, int error, const char *sentence)
 	if (object)
 		(void)protocol_send(socket, object, NULL);
 	json_decref(object);
-	close(socket);
+	protocol_close(socket);
 }
 
 static void session_free(struct session *session)
@@ -44,7 +44,7 @@ void session_end(struct session *session, int error, const char *sentence)
 	if (error != 0)
 		session_goodbye(socket, error, sentence);
 	else
-		close(socket);
+		protocol_close(socket);
 	if (!session->busy)
 		session_free(session);
 }
@@ -88,8 +88,10 @@ static void session_ready(struct server_source *source, uint32_t events)
 	r = protocol_receive(source->fd, packet, &len);
 	if (r == 0)
 		dispatch_request(session, packet, len);
-	else if (r == -EBADMSG || r == -EMSGSIZE)
-		dispatch_refuse(session, r);
+	else if (r == -EMSGSIZE)
+		dispatch_refuse(session);
+	else if (r == -EBADMSG)
+		session_end(session, r, "a request carries no file descriptors");
 	else if (r != PROTOCOL_E_AGAIN || (events & (EPOLLHUP | EPOLLERR)))
 		session_end(session, 0, NULL);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +38,7 @@ static int count_fds(void)
 	return n;
 }
 
-static ssize_t send_with_fds(int socket, const void *text, size_t len, int n_fds)
+static ssize_t send_with_fd(int socket, const void *text, size_t len, int n_fds, int fd)
 {
 	char control[CMSG_SPACE(8 * sizeof(int))] = { 0 };
 	struct iovec iov = { .iov_base = (void *)text, .iov_len = len };
@@ -51,8 +52,13 @@ static ssize_t send_with_fds(int socket, const void *text, size_t len, int n_fds
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN((size_t)n_fds * sizeof(int));
 	for (int i = 0; i < n_fds; i++)
-		((int *)CMSG_DATA(c))[i] = STDIN_FILENO;
+		((int *)CMSG_DATA(c))[i] = fd;
 	return sendmsg(socket, &msg, MSG_NOSIGNAL);
+}
+
+static ssize_t send_with_fds(int socket, const void *text, size_t len, int n_fds)
+{
+	return send_with_fd(socket, text, len, n_fds, STDIN_FILENO);
 }
 
 START_TEST(a_packet_arrives_whole)
@@ -91,16 +97,58 @@ START_TEST(one_byte_over_the_limit_is_refused)
 }
 END_TEST
 
-START_TEST(fds_in_a_packet_are_closed)
+START_TEST(fds_in_a_packet_are_not_taken)
 {
 	int before = count_fds();
 	size_t len;
 
 	ck_assert_int_eq(send_with_fds(theirs, "{}", 2, 8), 2);
 	ck_assert_int_eq(protocol_receive(ours, packet, &len), -EBADMSG);
-	ck_assert_int_eq(send_with_fds(theirs, "", 0, 3), 0);
-	ck_assert_int_eq(protocol_receive(ours, packet, &len), -EBADMSG);
 	ck_assert_int_eq(count_fds(), before);
+	protocol_close(ours);
+	ours = -1;
+	ck_assert_int_eq(count_fds(), before - 1);
+	ck_assert_int_eq(send(theirs, "{}", 2, MSG_NOSIGNAL), -1);
+}
+END_TEST
+
+/* A TCP connection that takes nothing, full, whose closing waits for an hour. */
+static int make_lingering(int *ret_peer)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, len), 0);
+	*ret_peer = accept(listener, NULL, NULL);
+	ck_assert_int_ge(*ret_peer, 0);
+	close(listener);
+	while (send(fd, packet, sizeof(packet), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	return fd;
+}
+
+/* Whoever waited here would wait for an hour. */
+START_TEST(a_socket_that_lingers_is_not_waited_for)
+{
+	int peer, fd = make_lingering(&peer);
+	size_t len;
+
+	ck_assert_int_eq(send(theirs, "{}", 2, 0), 2);
+	ck_assert_int_eq(send_with_fd(theirs, "{}", 2, 1, fd), 2);
+	close(fd);
+	ck_assert_int_eq(protocol_receive(ours, packet, &len), 0);
+	ck_assert_int_eq(protocol_receive(ours, packet, &len), -EBADMSG);
+	protocol_close(ours);
+	ours = -1;
+	close(peer);
 }
 END_TEST
 
@@ -239,7 +287,8 @@ int main(void)
 	tcase_add_test(tc, a_packet_arrives_whole);
 	tcase_add_test(tc, a_packet_of_0_bytes_and_a_hang_up_end_the_connection);
 	tcase_add_test(tc, one_byte_over_the_limit_is_refused);
-	tcase_add_test(tc, fds_in_a_packet_are_closed);
+	tcase_add_test(tc, fds_in_a_packet_are_not_taken);
+	tcase_add_test(tc, a_socket_that_lingers_is_not_waited_for);
 	tcase_add_test(tc, fds_are_refused_at_the_sender_where_the_kernel_can);
 	tcase_add_test(tc, a_long_reply_goes_into_a_sealed_memfd);
 	tcase_add_test(tc, a_peer_that_does_not_read_is_noticed);
