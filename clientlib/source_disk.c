@@ -76,8 +76,14 @@ static int take_reply(struct leat_subscriber *sub, struct subscribe_shard *shard
 	return SOURCE_AGAIN;
 }
 
+/* What the daemon says that it keeps: [earliest, end); end 0: it cannot tell now. */
+struct kept {
+	uint64_t earliest;
+	uint64_t end;
+};
+
 static int ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t pos,
-	       struct deadline *deadline, uint64_t *ret_earliest)
+	       struct deadline *deadline, struct kept *ret_kept)
 {
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	cleanup_with(control_decref) json_t *request = NULL;
@@ -96,8 +102,9 @@ static int ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint6
 		sub->failure = sub->detail.text;
 		return r;
 	}
-	*ret_earliest = 0;
-	(void)control_get_u64(reply.object, "earliest", ret_earliest);
+	*ret_kept = (struct kept){ .end = 0 };
+	(void)control_get_u64(reply.object, "earliest", &ret_kept->earliest);
+	(void)control_get_u64(reply.object, "end", &ret_kept->end);
 	r = take_reply(sub, shard, &reply);
 	control_reply_deinit(&reply);
 	return r;
@@ -118,40 +125,56 @@ static int find_segment(const struct subscribe_disk *disk, uint64_t pos)
 	return -1;
 }
 
+static uint64_t as_pos(uint64_t pos)
+{
+	return align_up(min_u64(pos, LAYOUT_POS_END), RECORD_ALIGN);
+}
+
+/*
+ * Up to where there is nothing from pos on, and why. Below the earliest it was deleted; above that
+ * a file is missing, up to where the next one says that the one before it ended; positions between
+ * that and its base were never used.
+ */
+static uint64_t find_gap(const struct subscribe_disk *disk, uint64_t pos, const struct kept *kept,
+			 enum leat_gap *ret_reason)
+{
+	uint64_t earliest = as_pos(kept->earliest), prev_end;
+
+	*ret_reason = pos < earliest ? LEAT_GAP_RETENTION : LEAT_GAP_DAMAGE;
+	if (disk->n_segments == 0 || disk->segments[0].base <= pos)
+		return pos < earliest ? earliest : as_pos(kept->end);
+	prev_end = reader_header(disk->segments[0].reader)->prev_end;
+	if (pos >= prev_end) {
+		*ret_reason = LEAT_GAP_JUMP;
+		return disk->segments[0].base;
+	}
+	return pos < earliest ? min_u64(earliest, prev_end) : prev_end;
+}
+
 /* No segment at hand has pos: asks for more, and finds out about gaps. SOURCE_*. */
 static int find_more(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
 	struct subscribe_disk *disk = &shard->disk;
 	struct deadline deadline = DEADLINE(SOURCE_REQUEST_NS);
 	uint64_t to = max_u64(ring_reclaimed(subscribe_newest(shard)), shard->disk_upto);
-	uint64_t earliest, prev_end;
-	enum leat_gap reason = LEAT_GAP_RETENTION;
+	enum leat_gap reason;
+	struct kept kept;
 	int r;
 
 	/* What is not written yet is nowhere on disk. */
 	if (shard->pos >= ring_written(subscribe_newest(shard)) ||
 	    clock_now_ns(CLOCK_MONOTONIC) < shard->later_ns)
 		return SOURCE_LATER;
-	r = ask(sub, shard, shard->pos, &deadline, &earliest);
+	r = ask(sub, shard, shard->pos, &deadline, &kept);
 	if (r != SOURCE_AGAIN || find_segment(disk, shard->pos) >= 0)
 		return r;
 	/* A daemon that comes up or goes down has none to show: no reason to believe a loss. */
-	if (disk->n_segments == 0 && earliest <= shard->pos) {
+	if (disk->n_segments == 0 && max_u64(kept.earliest, kept.end) <= shard->pos) {
 		shard->later_ns = clock_now_ns(CLOCK_MONOTONIC) + SOURCE_LATER_NS;
 		return SOURCE_LATER;
 	}
-	/* Whatever stood below the first one's predecessor's end has been deleted; between the two
-	 * positions were never used. The ring may have the rest. */
-	if (disk->n_segments > 0 && disk->segments[0].base > shard->pos) {
-		prev_end = reader_header(disk->segments[0].reader)->prev_end;
-		to = min_u64(to, disk->segments[0].base);
-		if (shard->pos < prev_end)
-			to = min_u64(to, prev_end);
-		else
-			reason = LEAT_GAP_JUMP;
-	} else {
-		to = min_u64(to, align_up(min_u64(earliest, LAYOUT_POS_END), RECORD_ALIGN));
-	}
+	/* The ring may have the rest. */
+	to = min_u64(to, find_gap(disk, shard->pos, &kept, &reason));
 	return subscribe_gap(sub, shard, to, reason);
 }
 
@@ -309,12 +332,13 @@ static int seek_in_segments(struct leat_subscriber *sub, struct subscribe_shard 
 int source_disk_seek_time(struct leat_subscriber *sub, struct subscribe_shard *shard, uint64_t ns,
 			  struct deadline *deadline)
 {
-	uint64_t pos = shard->pos, before, earliest;
+	uint64_t pos = shard->pos, before;
+	struct kept kept;
 	int r;
 
 	do {
 		before = pos;
-		r = ask(sub, shard, pos, deadline, &earliest);
+		r = ask(sub, shard, pos, deadline, &kept);
 		if (r == SOURCE_LATER) {
 			sub->failure = sub->detail.text;
 			return -ENOTCONN;

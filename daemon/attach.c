@@ -348,7 +348,8 @@ static int attach_list_segments(struct registry_stream *stream, uint32_t shard_n
 	struct shard *shard = stream->shards[shard_number].shard;
 	struct shard_segment segments[ATTACH_SEGMENTS_MAX];
 	struct shard_stats stats;
-	int n = shard_segments(shard, pos, segments, ATTACH_SEGMENTS_MAX), r = 0;
+	struct shard_kept kept;
+	int n = shard_segments(shard, pos, segments, ATTACH_SEGMENTS_MAX, &kept), r = 0;
 
 	if (n < 0)
 		return dispatch_fail(reply, n,
@@ -356,10 +357,13 @@ static int attach_list_segments(struct registry_stream *stream, uint32_t shard_n
 				     "opened: %s",
 				     stream->name, shard_number, strerror(-n));
 	shard_statistics(shard, &stats);
-	reply->object = json_pack("{s:I, s:I, s:I, s:[], s:[], s:o}", "earliest",
-				  (json_int_t)stats.earliest, "written", (json_int_t)stats.written,
-				  "durable", (json_int_t)stats.durable, "segments", "fds", "gaps",
-				  attach_find_gaps(segments, n, pos, stats.earliest));
+	if (kept.end == 0)
+		kept.earliest = stats.earliest;
+	reply->object = json_pack("{s:I, s:I, s:I, s:I, s:[], s:[], s:o}", "earliest",
+				  (json_int_t)kept.earliest, "end", (json_int_t)kept.end, "written",
+				  (json_int_t)stats.written, "durable", (json_int_t)stats.durable,
+				  "segments", "fds", "gaps",
+				  attach_find_gaps(segments, n, pos, kept.earliest));
 	for (int i = 0; i < n; i++) {
 		if (!reply->object || r < 0)
 			close_fd(segments[i].fd);

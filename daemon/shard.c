@@ -581,12 +581,18 @@ bool shard_stopped(const struct shard *shard)
  * The store stays open while the shard is served, and the drain thread lets go of it under the
  * lock; so it is held for these calls, which open files but never wait for the disk's writes.
  */
-int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segments, size_t n)
+int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segments, size_t n,
+		   struct shard_kept *ret_kept)
 {
 	size_t found = 0;
 	int r = 0;
 
+	*ret_kept = (struct shard_kept){ .end = 0 };
 	pthread_mutex_lock(&shard->lock);
+	/* The end before the segments, the beginning after them: what is not found between the two
+	 * is neither new nor deleted, but missing. */
+	if (shard->store)
+		ret_kept->end = store_listed(shard->store);
 	while (shard->store && found < n) {
 		struct shard_segment *segment = &segments[found];
 		bool closed;
@@ -603,6 +609,8 @@ int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segm
 		if (!closed)
 			break;
 	}
+	if (shard->store)
+		ret_kept->earliest = store_earliest(shard->store);
 	pthread_mutex_unlock(&shard->lock);
 	return r < 0 && found == 0 ? r : (int)found;
 }

@@ -145,8 +145,13 @@ struct shard_segment {
 	uint32_t epoch;
 	int fd;
 };
+/* What has to be in segments: [earliest, end); both 0 where there is no telling. */
+struct shard_kept {
+	uint64_t earliest, end;
+};
 /* Segments from the one that holds pos (or the next) on; returns how many, at most n. */
-int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segments, size_t n);
+int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segments, size_t n,
+		   struct shard_kept *ret_kept);
 
 /* Retention: closed segments, oldest first. */
 struct shard_closed_segment {

@@ -61,6 +61,9 @@ int file_open(int dir_fd, const char *name, int flags, mode_t mode)
 	struct file_event event = { .kind = FILE_OPEN, .fd = dir_fd, .flags = flags, .name = name };
 	int r;
 
+	/* A FIFO that somebody put in a file's place must not hold up who opens it. */
+	if ((flags & O_ACCMODE) != O_RDWR)
+		flags |= O_NONBLOCK;
 	hooked(&event, r, openat(dir_fd, name, flags | O_CLOEXEC | O_NOFOLLOW, mode));
 	return r;
 }

@@ -149,6 +149,37 @@ bool seglist_pop_oldest(struct seglist *list, uint64_t *ret_base)
 	return found;
 }
 
+void seglist_set_going(struct seglist *list, uint64_t base)
+{
+	pthread_mutex_lock(&list->mutex);
+	list->going = base;
+	pthread_mutex_unlock(&list->mutex);
+}
+
+uint64_t seglist_earliest(struct seglist *list)
+{
+	uint64_t earliest;
+	size_t i;
+
+	pthread_mutex_lock(&list->mutex);
+	i = list->first;
+	if (i < list->n && list->entries[i].base == list->going)
+		i++;
+	earliest = i < list->n ? list->entries[i].base : list->written;
+	pthread_mutex_unlock(&list->mutex);
+	return earliest;
+}
+
+uint64_t seglist_written(struct seglist *list)
+{
+	uint64_t written;
+
+	pthread_mutex_lock(&list->mutex);
+	written = list->written;
+	pthread_mutex_unlock(&list->mutex);
+	return written;
+}
+
 void seglist_set_progress(struct seglist *list, uint64_t written, uint64_t durable)
 {
 	pthread_mutex_lock(&list->mutex);
@@ -217,6 +248,8 @@ static int look_at(const struct seglist *list, uint64_t next_base, struct seglis
 	format_segment_name(entry->base, name);
 	if (fstatat(list->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOENT;
 	if (st.st_size > FORMAT_SEGMENT_LEN)
 		held = (uint64_t)st.st_size - FORMAT_SEGMENT_LEN;
 	held = min_u64(held - held % RECORD_ALIGN, next_base - entry->base);
@@ -416,16 +449,6 @@ static int search_open(struct seglist *list, uint64_t pos, struct search *search
 	return 0;
 }
 
-static uint64_t list_written(struct seglist *list)
-{
-	uint64_t written;
-
-	pthread_mutex_lock(&list->mutex);
-	written = list->written;
-	pthread_mutex_unlock(&list->mutex);
-	return written;
-}
-
 int seglist_seek_time(struct seglist *list, uint64_t ns, uint64_t *ret_pos)
 {
 	struct search search;
@@ -453,7 +476,7 @@ int seglist_seek_time(struct seglist *list, uint64_t ns, uint64_t *ret_pos)
 			return r;
 	}
 	if (r == READER_E_END)
-		*ret_pos = list_written(list);
+		*ret_pos = seglist_written(list);
 	return r;
 }
 
@@ -474,7 +497,7 @@ int seglist_seek_pos(struct seglist *list, uint64_t pos, uint64_t *ret_pos)
 			return r;
 	}
 	if (r == READER_E_END)
-		*ret_pos = list_written(list);
+		*ret_pos = seglist_written(list);
 	return r;
 }
 

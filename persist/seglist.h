@@ -35,6 +35,7 @@ struct seglist {
 	size_t explored; /* entries before it were looked at */
 	uint64_t written;
 	uint64_t durable;
+	uint64_t going;   /* base of the oldest while it is being unlinked; 0: none is */
 	bool has_current; /* the last one is being written */
 	uint8_t reserved2[7];
 	struct timeindex index; /* of the segment being written, base index_base */
@@ -60,6 +61,8 @@ bool seglist_newest(struct seglist *list, uint64_t *ret_base);
 bool seglist_oldest(struct seglist *list, struct seglist_entry *ret_entry, bool *ret_current);
 /* Takes off the oldest if it is closed. */
 bool seglist_pop_oldest(struct seglist *list, uint64_t *ret_base);
+/* The oldest one, at `base`, counts as gone; 0: it does not. Before its file goes. */
+void seglist_set_going(struct seglist *list, uint64_t base);
 void seglist_set_progress(struct seglist *list, uint64_t written, uint64_t durable);
 void seglist_set_max_ns(struct seglist *list, uint64_t base, uint64_t max_ns);
 void seglist_index_add(struct seglist *list, uint64_t pos, uint64_t max_ns);
@@ -68,6 +71,10 @@ void seglist_index_begin(struct seglist *list, uint64_t base, struct timeindex *
 
 /* ---- any thread ---- */
 
+/* Where the oldest one begins that is not on its way out. */
+uint64_t seglist_earliest(struct seglist *list);
+/* One after what is written. */
+uint64_t seglist_written(struct seglist *list);
 /* The first segment that reaches beyond pos; its end is exact. READER_E_END, or negative errno. */
 int seglist_find(struct seglist *list, uint64_t pos, struct seglist_entry *ret_entry,
 		 bool *ret_current);

@@ -58,10 +58,29 @@ int segment_publish(int dir_fd, int fd, const char *name, const struct segment_i
 
 int segment_open(int dir_fd, uint64_t base)
 {
+	cleanup_with(file_closep) int fd = -1;
 	char name[FORMAT_NAME_LEN];
+	struct stat st;
 
 	format_segment_name(base, name);
-	return file_open(dir_fd, name, O_RDONLY, 0);
+	fd = file_open(dir_fd, name, O_RDONLY, 0);
+	if (fd == -ELOOP)
+		return -ENOENT;
+	if (fd < 0)
+		return take_fd(fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? take_fd(fd) : -ENOENT;
+}
+
+/* What is no file under a segment's name: the segment is missing. */
+static bool is_file(int dir_fd, const struct dirent *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_REG;
+	return fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISREG(st.st_mode);
 }
 
 int segment_read_header(int fd, const struct segment_identity *identity, uint64_t base,
@@ -99,7 +118,7 @@ static int read_names(DIR *dir, uint64_t **bases, size_t *n)
 	uint64_t base;
 
 	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0) {
-		if (!format_segment_base(entry->d_name, &base))
+		if (!format_segment_base(entry->d_name, &base) || !is_file(dirfd(dir), entry))
 			continue;
 		if (*n == n_allocated) {
 			size_t more = n_allocated ? n_allocated * 2 : 64;

@@ -641,6 +641,16 @@ int store_remove(const char *path)
 
 /* ---- control thread ---- */
 
+uint64_t store_earliest(struct store *store)
+{
+	return seglist_earliest(&store->list);
+}
+
+uint64_t store_listed(struct store *store)
+{
+	return seglist_written(&store->list);
+}
+
 void store_totals(struct store *store, struct store_totals *ret_totals)
 {
 	struct seglist *list = &store->list;

@@ -193,6 +193,10 @@ struct store_totals {
 };
 
 void store_totals(struct store *store, struct store_totals *ret_totals);
+/* Where the oldest segment begins that nobody is deleting. Nothing above it goes but by damage. */
+uint64_t store_earliest(struct store *store);
+/* Everything below it that is kept is in a segment. */
+uint64_t store_listed(struct store *store);
 
 /* Segments from the `first`th oldest on; returns how many were filled in. */
 size_t store_list(struct store *store, size_t first, struct store_segment_info *infos, size_t cap);

@@ -195,12 +195,16 @@ static void unlink_done(struct io_op *op, int result)
 	store->unlink_error = result;
 	if (result == 0)
 		(void)seglist_pop_oldest(&store->list, &base);
+	else
+		seglist_set_going(&store->list, 0);
 	store->explored = false;
 	store_job_tell(store);
 }
 
 void store_job_unlink(struct store *store)
 {
+	/* Who misses the file from now on is told that it was deleted, not that it is damaged. */
+	seglist_set_going(&store->list, store->unlink_base);
 	start_job(store, &store->unlink, unlink_call, unlink_done);
 }
 

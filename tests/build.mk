@@ -8,6 +8,7 @@ TEST_HELPER_SRCS += \
 	tests/account.c \
 	tests/crowd.c \
 	tests/daemon_bed.c \
+	tests/damage_bed.c \
 	tests/disk_log.c \
 	tests/harness.c \
 	tests/image.c \
@@ -122,6 +123,7 @@ SYS_TESTS += \
 	tests/sys_client_subscribe.c \
 	tests/sys_control_flood.c \
 	tests/sys_control_keep.sh \
+	tests/sys_damage.c \
 	tests/sys_disk_faults.c \
 	tests/sys_idle.sh \
 	tests/sys_keeper.sh \

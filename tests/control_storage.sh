@@ -24,7 +24,7 @@ build_it()
 		"$top/o/$variant/tests/$1" "$top/o/$variant/tests/leatd" >"$top/make.log" 2>&1
 }
 
-# control FILE SED PROGRAM CASE WHY
+# control FILE SED PROGRAM CASE WHY [KIND]: KIND is one of those of sys_damage.
 control()
 {
 	local file=$top/src/$1 program=$3 status=0
@@ -36,7 +36,7 @@ control()
 		return
 	fi
 	if build_it "$program"; then
-		(cd "$top/src" && LEAT_BUILD=$top/o/$variant LEAT_STATES=2000 LEAT_RESUME=8 \
+		(cd "$top/src" && LEAT_BUILD=$top/o/$variant LEAT_STATES=2000 LEAT_RESUME=8 LEAT_KIND=${6-} \
 			CK_RUN_CASE=$4 "$top/o/$variant/tests/$program") >"$top/log" 2>&1 || status=$?
 	else
 		cat "$top/make.log"
@@ -73,6 +73,14 @@ control persist/store.c '/^uint64_t store_room/,/^}/s/if (!store->current)/if (f
 	sys_disk_faults faults 'no segment to write to, and yet one is looked at'
 control daemon/main.c 's/signal(SIGXFSZ, SIG_IGN);/signal(SIGXFSZ, SIG_DFL);/' \
 	sys_disk_faults limit 'RLIMIT_FSIZE ends the daemon'
+control persist/file.c 's/flags |= O_NONBLOCK;/flags |= 0;/' \
+	sys_damage running 'a FIFO holds up who opens it' 'a FIFO'
+control persist/reader.c '/^static int check_bytes/,/^}/s/crc != record_crc(.*))/false)/' \
+	sys_damage down 'a checksum that nobody looks at' 'a value'
+control clientlib/source_disk.c 's/LEAT_GAP_RETENTION : LEAT_GAP_DAMAGE/LEAT_GAP_RETENTION : LEAT_GAP_RETENTION/' \
+	sys_damage running 'a missing file is taken for one that was deleted' 'a file that is missing'
+control clientlib/source_disk.c 's/created_ns != 0 && //' \
+	sys_damage down 'a damaged header says 1970' "a header's time"
 
 echo "$n_good hold, $n_bad do not"
 [ "$n_bad" -eq 0 ] && [ "$n_good" -gt 0 ]

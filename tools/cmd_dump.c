@@ -347,7 +347,7 @@ static int open_segment(struct dump *dump, struct format_segment *header)
 {
 	int fd, rc;
 
-	dump->fd = open(dump->path, O_RDONLY | O_CLOEXEC);
+	dump->fd = open(dump->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (dump->fd < 0)
 		return -errno;
 	if (pread(dump->fd, header, sizeof(*header), 0) != (ssize_t)sizeof(*header))
