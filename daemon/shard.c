@@ -157,6 +157,9 @@ static void shard_adopt_succession(struct shard *shard)
 		tail = min_u64(max_u64(tail, from), from + shard->next.ring->len);
 		memset(shard->next.ring->data, 0, shard->next.ring->len);
 		shard_succeed_rebase(shard, from, tail);
+		/* The last daemon may have died between the state and what makes everybody see it:
+		 * who does not would take for published what is buried now. */
+		ring_set_succeeded(ring, from);
 		shard_succeed_decide(shard, from, tail);
 		shard_ring_release(shard, &shard->old, true);
 		shard_succeed_finish(shard);

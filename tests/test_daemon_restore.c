@@ -14,6 +14,7 @@
 #include "daemon/restore.h"
 #include "daemon/shard.h"
 #include "persist/file.h"
+#include "shm/ring_publish.h"
 #include "tests/daemon_bed.h"
 
 #define ATTACH "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":%d,\"role\":\"subscribe\"}"
@@ -262,6 +263,57 @@ START_TEST(a_new_ring_says_where_the_log_begins_before_the_drain_has_looked)
 }
 END_TEST
 
+/* A ring as a daemon that died would have left it. */
+static struct ring *leave_ring(uint32_t generation, enum govern_state state,
+			       struct region_fds *ret_fds)
+{
+	struct region_options ring_options = {
+		.shard = options.shard,
+		.generation = generation,
+		.ring_len = options.ring_len,
+		.first_pos = LAYOUT_FIRST_POS,
+		.flags = options.flags,
+		.node = -1,
+	};
+	uint64_t available;
+	struct ring *ring;
+
+	memcpy(ring_options.stream_uuid, options.stream_uuid, sizeof(options.stream_uuid));
+	ck_assert_int_eq(region_create(&ring_options, ret_fds, &available), 0);
+	ck_assert_int_eq(ring_open(ret_fds, REGION_DAEMON, &ring), 0);
+	store_relaxed(&ring->govern->close_pos, LAYOUT_FIRST_POS);
+	store_relaxed(&ring->govern->state, state);
+	return ring;
+}
+
+/* Nobody has been told yet that the old ring is closed: its daemon died over it. */
+START_TEST(a_closing_that_a_daemon_died_over_is_said_again)
+{
+	struct region_fds fds[2];
+	struct ring *old = leave_ring(1, GOVERN_SUCCEEDED, &fds[0]);
+	struct ring *new = leave_ring(2, 0, &fds[1]);
+	struct ring_publisher stopped;
+	uint64_t pos;
+
+	ck_assert_int_eq(ring_publisher_init(&stopped, old, 0, -1), 0);
+	ck_assert_int_eq(ring_reserve(&stopped, RECORD_HEADER_LEN, &pos), 0);
+	(void)ring_close_tail(old);
+	options.directory = NULL;
+	options.survivors = fds;
+	options.n_survivors = ARRAY_LEN(fds);
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	ck_assert_int_eq(ring_state(new, NULL), GOVERN_OPEN);
+	ck_assert_int_eq(record_word_kind(ring_word_at(new, pos)), RECORD_TOMBSTONE);
+	/* It goes on, and is not told that its record counts. */
+	ck_assert_int_eq(ring_commit(&stopped, pos,
+				     ring_committed_word(&stopped, RECORD_HEADER_LEN), 1),
+			 RING_E_CLOSED);
+	shard = shard_free(shard);
+	ring_close(old);
+	ring_close(new);
+}
+END_TEST
+
 static void setup_shard(void)
 {
 	int flags;
@@ -301,6 +353,7 @@ int main(void)
 	tcase_add_checked_fixture(alone, setup_shard, teardown);
 	tcase_set_timeout(alone, 30);
 	tcase_add_test(alone, a_ring_that_survived_is_there_before_the_disk_is_looked_at);
+	tcase_add_test(alone, a_closing_that_a_daemon_died_over_is_said_again);
 	tcase_add_test(alone, a_new_ring_says_where_the_log_begins_before_the_drain_has_looked);
 	suite_add_tcase(suite, alone);
 	srunner_run_all(runner, CK_NORMAL);

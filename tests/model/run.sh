@@ -25,6 +25,8 @@ the daemon dies anywhere | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DRE
 slots of the dead are used again | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DREUSE
 three publishers, a reader through both rings | close | holds | 25 | -DPUBS=3 -DLEN=4
 fences instead of membarriers | close | holds | 22 | -DPUBS=2 -DLEN=4 -DCOMMIT_WITH_FENCE -DNO_MEMBARRIER
+publishers and the daemon die, batches | close | holds | 23 | -DPUBS=2 -DLEN=4 -DDIE -DBATCH -DDEATHS=1
+a lapped reader, the daemon dies | close | holds | 23 | -DPUBS=2 -DLEN=3 -DCLOSE_END=5 -DDEATHS=1
 two subscribers, four records | sleep | holds | 25 | -DSLEEPERS=2 -DRECORDS=4
 three subscribers, two records | sleep | holds | 26 | -DSLEEPERS=3 -DRECORDS=2 -DLOADS_AT_ONCE
 two subscribers, the bell looked at last | sleep | holds | 24 | -DRECORDS=3 -DLOADS_SWAPPED
@@ -61,6 +63,10 @@ close: a reader looks at the state before it copies | close | got[i] | 22 | -DST
 close: a hole's end taken as first seen | close | logged[i] | 22 | -DNO_RECHECK
 close: only the first word of a hole checked again | close | logged[i] | 24 | -DRECHECK_FIRST_ONLY
 close: a hole checked again forwards | close | logged[i] | 22 | -DRECHECK_FORWARDS
+close: the next daemon does not say it again | close | logged[me] | 22 | -DPUBS=2 -DDEATHS=1 -DNOT_SAID_AGAIN
+close: a hole is buried while somebody alive claims | close | logged[me] | 22 | -DPUBS=2 -DDIE -DNO_CLAIM_WAIT
+close: reclaimed not looked at | close | !(torn) | 22 | -DPUBS=2 -DLEN=3 -DCLOSE_END=5 -DNO_RECLAIMED_IN_READ
+close: a reader steps over a batch | close | got[i] | 22 | -DPUBS=2 -DBATCH -DINTO_NOTHING
 sleep: the ring not looked at again | sleep | invalid end | 22 | -DNO_RECHECK
 sleep: no membarrier | sleep | invalid end | 22 | -DNO_MEMBARRIER
 sleep: membarrier before the announcement | sleep | invalid end | 22 | -DBARRIER_BEFORE_ANNOUNCE
