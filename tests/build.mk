@@ -131,6 +131,7 @@ SYS_TESTS += \
 	tests/sys_no_system_call.c \
 	tests/sys_permission.c \
 	tests/sys_permission_table.c \
+	tests/sys_pid_reuse.c \
 	tests/sys_product_instructions.c \
 	tests/sys_readme.sh \
 	tests/sys_replay.sh \

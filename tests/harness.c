@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <grp.h>
 #include <jansson.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,6 +102,19 @@ void *harness_shared(size_t len)
 
 /* ---- processes ---- */
 
+/* What a new process says of itself is 0, of another it is that one's id. */
+static pid_t start_helper(pid_t pid, int (*fn)(void *arg), void *arg)
+{
+	int status;
+
+	if (pid != 0)
+		return pid;
+	is_helper = true;
+	status = fn(arg);
+	fflush(NULL);
+	_exit(status);
+}
+
 pid_t harness_fork(int (*fn)(void *arg), void *arg)
 {
 	pid_t pid;
@@ -107,15 +122,29 @@ pid_t harness_fork(int (*fn)(void *arg), void *arg)
 	fflush(NULL);
 	pid = fork();
 	must(pid >= 0, "fork: %s", strerror(errno));
-	if (pid == 0) {
-		int status;
+	return start_helper(pid, fn, arg);
+}
 
-		is_helper = true;
-		status = fn(arg);
-		fflush(NULL);
-		_exit(status);
+pid_t harness_fork_as(pid_t wanted, int (*fn)(void *arg), void *arg)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&wanted,
+		.set_tid_size = 1,
+	};
+	long pid;
+
+	fflush(NULL);
+	/* Somebody else may have it for a moment. */
+	for (int i = 0; i < 1000; i++) {
+		pid = syscall(SYS_clone3, &args, sizeof(args));
+		if (pid >= 0)
+			return start_helper((pid_t)pid, fn, arg);
+		if (errno != EEXIST)
+			break;
+		usleep(1000);
 	}
-	return pid;
+	return -errno;
 }
 
 struct reaping {
