@@ -54,6 +54,9 @@ static int open_segment(struct verify *verify, uint64_t base, struct opened *ret
 	if (fd < 0)
 		return fd;
 	r = segment_read_header(fd, verify->has_identity ? &verify->identity : NULL, base, header);
+	/* What the disk does not give is damaged as well. */
+	if (r == -EIO)
+		r = -EBADMSG;
 	if (r == -ESTALE || r == -EPROTONOSUPPORT || (r == 0 && header->base != base)) {
 		file_close(fd);
 		find(verify, VERIFY_FOREIGN, base, base, base);

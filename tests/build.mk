@@ -55,6 +55,7 @@ UNIT_TESTS += \
 	tests/test_persist_recover.c \
 	tests/test_persist_store.c \
 	tests/test_persist_store_io.c \
+	tests/test_persist_verify.c \
 	tests/test_shm_clock.c \
 	tests/test_shm_crc32c.c \
 	tests/test_shm_orphan.c \
