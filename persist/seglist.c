@@ -311,11 +311,31 @@ static bool pick(struct seglist *list, uint64_t pos, struct seglist_entry *ret_e
 	return found;
 }
 
+/* The current one, if it begins beyond pos: behind files that are gone it says, also when it is
+ * empty, where the log goes on. */
+static int find_current(struct seglist *list, uint64_t pos, struct seglist_entry *ret_entry,
+			bool *ret_current)
+{
+	struct seglist_entry *last;
+	bool found;
+
+	pthread_mutex_lock(&list->mutex);
+	last = last_entry(list);
+	found = last && list->has_current && last->base > pos;
+	if (found) {
+		*ret_entry = *last;
+		ret_entry->end = list->written;
+		*ret_current = true;
+	}
+	pthread_mutex_unlock(&list->mutex);
+	return found ? 0 : READER_E_END;
+}
+
 int seglist_find(struct seglist *list, uint64_t pos, struct seglist_entry *ret_entry,
 		 bool *ret_current)
 {
 	struct seglist_entry entry;
-	uint64_t next_base;
+	uint64_t next_base, from = pos;
 	bool is_current;
 	int r;
 
@@ -338,16 +358,19 @@ int seglist_find(struct seglist *list, uint64_t pos, struct seglist_entry *ret_e
 		}
 		pos = max_u64(pos, is_current ? entry.end : max_u64(entry.end, next_base));
 	}
-	return READER_E_END;
+	return find_current(list, from, ret_entry, ret_current);
 }
 
 int seglist_open(struct seglist *list, uint64_t pos, struct seglist_entry *ret_entry,
 		 bool *ret_current, int *ret_fd)
 {
+	uint64_t from = pos;
 	int r, fd;
 
 	for (;;) {
 		r = seglist_find(list, pos, ret_entry, ret_current);
+		if (r == READER_E_END)
+			r = find_current(list, from, ret_entry, ret_current);
 		if (r != 0)
 			return r;
 		fd = segment_open(list->dir_fd, ret_entry->base);
@@ -355,6 +378,8 @@ int seglist_open(struct seglist *list, uint64_t pos, struct seglist_entry *ret_e
 			break;
 		if (fd != -ENOENT)
 			return fd;
+		if (*ret_current)
+			return READER_E_END;
 		pos = max_u64(pos, ret_entry->end);
 	}
 	*ret_fd = fd;
