@@ -30,6 +30,7 @@ UNIT_TESTS += \
 	tests/test_clientlib_encode.c \
 	tests/test_clientlib_keys.c \
 	tests/test_clientlib_subscribe.c \
+	tests/test_daemon_attach.c \
 	tests/test_daemon_catalogue.c \
 	tests/test_daemon_config.c \
 	tests/test_daemon_directory.c \
@@ -50,12 +51,15 @@ UNIT_TESTS += \
 	tests/test_daemon_retention.c \
 	tests/test_daemon_session.c \
 	tests/test_daemon_worker.c \
+	tests/test_persist_file.c \
+	tests/test_persist_format.c \
 	tests/test_persist_io.c \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
 	tests/test_persist_seglist.c \
 	tests/test_persist_store.c \
 	tests/test_persist_store_io.c \
+	tests/test_persist_timeindex.c \
 	tests/test_persist_verify.c \
 	tests/test_shm_clock.c \
 	tests/test_shm_crc32c.c \
@@ -136,6 +140,7 @@ SYS_TESTS += \
 	tests/sys_pid_reuse.c \
 	tests/sys_product_instructions.c \
 	tests/sys_readme.sh \
+	tests/sys_reload.sh \
 	tests/sys_replay.sh \
 	tests/sys_retention.sh \
 	tests/sys_ring_size.sh \

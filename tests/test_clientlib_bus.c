@@ -63,6 +63,43 @@ START_TEST(the_environment_names_the_only_bus)
 }
 END_TEST
 
+START_TEST(without_a_runtime_directory_only_our_own_in_tmp_is_looked_at)
+{
+	char own[64], detail[256] = "";
+	struct stat st;
+
+	unsetenv("XDG_RUNTIME_DIR");
+	snprintf(own, sizeof(own), "/tmp/leat-%u", (unsigned)geteuid());
+	/* Somebody works with it. */
+	if (lstat(own, &st) == 0)
+		return;
+	ck_assert_int_eq(connect_with_detail(NULL, detail, sizeof(detail)), -ENOENT);
+	ck_assert_ptr_null(strstr(detail, own));
+	/* A link there leads where somebody else wants. */
+	ck_assert_int_eq(symlink(dir, own), 0);
+	ck_assert_int_eq(connect_with_detail(NULL, detail, sizeof(detail)), -ENOENT);
+	ck_assert_ptr_null(strstr(detail, own));
+	ck_assert_int_eq(unlink(own), 0);
+	ck_assert_int_eq(mkdir(own, 0700), 0);
+	ck_assert_int_eq(connect_with_detail(NULL, detail, sizeof(detail)), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(detail, own));
+	ck_assert_int_eq(rmdir(own), 0);
+}
+END_TEST
+
+START_TEST(options_without_a_size_are_refused_before_anything_is_tried)
+{
+	char detail[256] = "";
+	struct leat_connect_options options = { .detail = detail, .detail_len = sizeof(detail) };
+	struct leat_bus *handle = NULL;
+
+	ck_assert_int_eq(leat_connect("/nowhere/bus.sock", &options, &handle), -EINVAL);
+	ck_assert_ptr_null(handle);
+	ck_assert_ptr_null(leat_close(NULL));
+	ck_assert_str_eq(leat_detail(NULL), "");
+}
+END_TEST
+
 START_TEST(a_socket_without_a_daemon_is_refused)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -134,6 +171,8 @@ START_TEST(every_errno_has_a_name)
 	ck_assert_str_eq(leat_strerror(-ENOTCONN), "the daemon is away");
 	ck_assert_str_ne(leat_strerror(-EXDEV), "");
 	ck_assert_str_eq(leat_strerror(-100000), "unknown error");
+	ck_assert_str_eq(leat_strerror(-4095), "unknown error");
+	ck_assert_str_eq(leat_strerror(1), "unknown error");
 	ck_assert_str_eq(leat_strerror(-2147483647 - 1), "unknown error");
 }
 END_TEST
@@ -195,6 +234,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, without_a_bus_the_places_that_were_looked_at_are_named);
 	tcase_add_test(tc, the_environment_names_the_only_bus);
+	tcase_add_test(tc, without_a_runtime_directory_only_our_own_in_tmp_is_looked_at);
+	tcase_add_test(tc, options_without_a_size_are_refused_before_anything_is_tried);
 	tcase_add_test(tc, a_socket_without_a_daemon_is_refused);
 	tcase_add_test(tc, a_path_that_is_too_long_is_said_so);
 	tcase_add_test(tc, a_short_detail_buffer_is_not_overrun);

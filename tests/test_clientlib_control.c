@@ -3,8 +3,11 @@
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -23,6 +26,8 @@ struct script {
 	int n_fds;
 	bool echo_id;     /* the request's own id is put in place of the first '#' */
 	bool keep_silent; /* on the request before, which is answered together with this one */
+	int wait_fd;      /* if not 0: answers when there is something to be read from it */
+	int n_more;       /* so many times more */
 };
 
 static char path[64];
@@ -107,6 +112,10 @@ static void *serve(void *arg)
 		if (held)
 			answer(fd, held, earlier);
 		held = NULL;
+		if (scripts[i].wait_fd)
+			(void)!read(scripts[i].wait_fd, earlier, 8);
+		for (int more = scripts[i].n_more; more > 0; more--)
+			answer(fd, &scripts[i], request);
 		answer(fd, &scripts[i++], request);
 	}
 	if (fd >= 0)
@@ -239,6 +248,185 @@ START_TEST(a_late_reply_is_not_taken_for_the_next_one)
 }
 END_TEST
 
+START_TEST(after_a_late_reply_the_connection_goes_on)
+{
+	int gate = eventfd(0, EFD_CLOEXEC);
+	struct script two[] = {
+		{ .reply = "{\"ok\":true,\"id\":#,\"n\":1}", .echo_id = true, .wait_fd = gate },
+		{ .reply = "{\"ok\":true,\"id\":#,\"n\":2}", .echo_id = true },
+	};
+	const uint64_t one = 1;
+	struct control_reply reply;
+	uint32_t epoch;
+	uint64_t n;
+
+	play(two, 2);
+	ck_assert_int_eq(request(50 * NS_PER_MS, &reply), -ETIMEDOUT);
+	epoch = control_epoch(&control);
+	ck_assert_int_eq(write(gate, &one, sizeof(one)), sizeof(one));
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), 0);
+	ck_assert(control_get_u64(reply.object, "n", &n) && n == 2);
+	control_reply_deinit(&reply);
+	ck_assert_uint_eq(control_epoch(&control), epoch);
+	close(gate);
+}
+END_TEST
+
+START_TEST(replies_of_others_without_end_are_not_waited_for_without_end)
+{
+	struct script one = { .reply = "{\"ok\":true,\"id\":0}", .n_more = 30 };
+	struct control_reply reply;
+
+	play(&one, 1);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EBADMSG);
+}
+END_TEST
+
+START_TEST(a_refusal_without_an_errno_is_no_answer)
+{
+	struct script two[] = { { .reply = "{\"ok\":false}" },
+				{ .reply = "{\"ok\":false,\"errno\":13}" } };
+	struct control_reply reply;
+
+	play(two, 2);
+	ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
+	ck_assert_int_eq(request(NS_PER_S, &reply), -EACCES);
+	ck_assert_str_eq(detail.text, strerror(EACCES));
+}
+END_TEST
+
+START_TEST(fds_that_do_not_fit_are_said_so_and_those_that_did_are_closed)
+{
+	struct script two[] = {
+		{ .reply = "{\"ok\":true}", .fds = { 0, 1, 2 }, .n_fds = 3 },
+		{ .reply = "{\"ok\":true}", .fds = { 0, 1, 2 }, .n_fds = 3 },
+	};
+	struct deadline deadline = DEADLINE(NS_PER_S);
+	struct control_reply reply;
+	struct rlimit limit;
+	rlim_t before;
+	int fd, n_before;
+
+	play(two, 2);
+	ck_assert_int_eq(control_connect(&control, &deadline, &detail), 0);
+	n_before = n_open_fds();
+	fd = dup(0);
+	close(fd);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	before = limit.rlim_cur;
+	limit.rlim_cur = (rlim_t)fd + 1;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(request(NS_PER_S, &reply), -EMFILE);
+	ck_assert_ptr_nonnull(strstr(detail.text, "ulimit -n"));
+	ck_assert_int_eq(n_open_fds(), n_before);
+	limit.rlim_cur = before;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(request(NS_PER_S, &reply), 0);
+	ck_assert_uint_eq(reply.n_fds, 3);
+	control_reply_deinit(&reply);
+}
+END_TEST
+
+START_TEST(what_cannot_be_sent_is_refused_before_it_is)
+{
+	static char name[70000];
+	struct deadline deadline = DEADLINE(NS_PER_S);
+	struct attach_request wanted = { .stream = "\xff", .access = REGION_SUBSCRIBER };
+	struct leat_stream_info *info;
+	struct control_reply reply;
+	struct attach_reply attached;
+	struct control strange;
+	json_t *object;
+
+	play(NULL, 0);
+	memset(name, 'n', sizeof(name) - 1);
+	object = json_pack("{s:s}", "op", name);
+	ck_assert_int_eq(control_request(&control, object, &deadline, &reply, &detail), -EMSGSIZE);
+	json_decref(object);
+	ck_assert_int_eq(attach(&control, &wanted, &deadline, &attached, &detail), -EINVAL);
+	ck_assert_int_eq(describe(&control, "\xff", &deadline, &info, &detail), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(detail.text, "UTF-8"));
+	control_deinit(&control);
+	ck_assert_int_eq(control_init(&strange, path, "\xff", NS_PER_S), 0);
+	ck_assert_int_eq(control_connect(&strange, &deadline, &detail), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(detail.text, "client"));
+	control_deinit(&strange);
+}
+END_TEST
+
+START_TEST(a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline)
+{
+	struct deadline deadline = DEADLINE(100 * NS_PER_MS);
+	int waiting[16];
+
+	n_scripts = -1;
+	ck_assert_int_eq(listen(listener, 0), 0);
+	for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)!connect(waiting[i], (struct sockaddr *)&control.address,
+			       sizeof(control.address));
+	}
+	ck_assert_int_eq(control_connect(&control, &deadline, &detail), -ETIMEDOUT);
+	ck_assert_ptr_nonnull(strstr(detail.text, path));
+	for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
+		close(waiting[i]);
+}
+END_TEST
+
+static void *ask_beside(void *arg)
+{
+	struct control_reply reply;
+	struct deadline deadline = DEADLINE(*(uint64_t *)arg);
+	json_t *object = json_pack("{s:s}", "op", "test");
+	int r = control_request(&control, object, &deadline, &reply, NULL);
+
+	if (r == 0)
+		control_reply_deinit(&reply);
+	json_decref(object);
+	return (void *)(intptr_t)r;
+}
+
+static bool is_busy(void)
+{
+	bool busy;
+
+	pthread_mutex_lock(&control.lock);
+	busy = control.busy;
+	pthread_mutex_unlock(&control.lock);
+	return busy;
+}
+
+START_TEST(two_threads_share_a_connection_one_request_at_a_time)
+{
+	int gate = eventfd(0, EFD_CLOEXEC);
+	struct script two[] = {
+		{ .reply = "{\"ok\":true,\"id\":#}", .echo_id = true, .wait_fd = gate },
+		{ .reply = "{\"ok\":true,\"id\":#}", .echo_id = true },
+	};
+	uint64_t forever = DEADLINE_FOREVER, soon = 50 * NS_PER_MS;
+	pthread_t first, second;
+	const uint64_t one = 1;
+	uint32_t epoch;
+	void *r;
+
+	play(two, 2);
+	epoch = control_epoch(&control);
+	ck_assert_int_eq(pthread_create(&first, NULL, ask_beside, &forever), 0);
+	while (!is_busy())
+		sched_yield();
+	/* Who waits for the connection waits as long as he said; a look waits for nobody. */
+	ck_assert_ptr_eq(ask_beside(&soon), (void *)(intptr_t)-ETIMEDOUT);
+	ck_assert_uint_eq(control_epoch(&control), epoch);
+	ck_assert_int_eq(pthread_create(&second, NULL, ask_beside, &forever), 0);
+	ck_assert_int_eq(write(gate, &one, sizeof(one)), sizeof(one));
+	pthread_join(first, &r);
+	ck_assert_ptr_null(r);
+	pthread_join(second, &r);
+	ck_assert_ptr_null(r);
+	close(gate);
+}
+END_TEST
+
 START_TEST(a_long_reply_comes_in_a_sealed_memfd_and_no_other)
 {
 	static const char body[] = "{\"ok\":true,\"n\":6}";
@@ -318,6 +506,58 @@ START_TEST(an_attach_reply_without_what_was_asked_for_is_refused)
 }
 END_TEST
 
+START_TEST(a_ring_that_is_not_the_one_asked_for_is_refused_and_unmapped)
+{
+	static const char reply[] = "{\"ok\":true,\"shards\":3,"
+				    "\"fds\":[\"ring\",\"publish\",\"govern\",\"wait\"]}";
+	const struct region_options made = { .stream_uuid = "the one we know",
+					     .shard = 2,
+					     .generation = 5,
+					     .ring_len = LAYOUT_RING_MIN,
+					     .first_pos = LAYOUT_FIRST_POS,
+					     .node = -1 };
+	const struct {
+		uint32_t shard, at_least;
+		const char *uuid;
+		int r;
+	} cases[] = {
+		{ 1, 0, NULL, -EBADMSG },
+		{ 2, 0, "another of name", -ENOENT },
+		{ 2, 6, "the one we know", -EAGAIN },
+		{ 2, 5, "the one we know", 0 },
+	};
+	struct script script[ARRAY_LEN(cases)];
+	struct attach_reply attached;
+	struct region_fds fds;
+	int before;
+
+	ck_assert_int_eq(region_create(&made, &fds, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		script[i] = (struct script){ .reply = reply, .n_fds = 4 };
+		memcpy(script[i].fds, fds.fd, sizeof(script[i].fds));
+	}
+	play(script, ARRAY_LEN(script));
+	before = n_open_fds();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct deadline deadline = DEADLINE(NS_PER_S);
+		struct attach_request wanted = { .stream = "s",
+						 .shard = cases[i].shard,
+						 .at_least = cases[i].at_least,
+						 .uuid = (const uint8_t *)cases[i].uuid,
+						 .access = REGION_SUBSCRIBER };
+
+		ck_assert_int_eq(attach(&control, &wanted, &deadline, &attached, &detail),
+				 cases[i].r);
+	}
+	ck_assert_uint_eq(attached.ring->generation, 5);
+	ck_assert_uint_eq(attached.n_shards, 3);
+	ring_close(attached.ring);
+	/* The connection's two ends are new. */
+	ck_assert_int_eq(n_open_fds(), before + 2);
+	region_fds_close(&fds);
+}
+END_TEST
+
 START_TEST(a_description_with_anything_missing_does_no_harm)
 {
 	static const char *const objects[] = {
@@ -376,6 +616,21 @@ START_TEST(options_are_sent_as_words_and_numbers)
 	ck_assert_ptr_null(describe_options(&options, &detail));
 	options.sync = (enum leat_sync)77;
 	ck_assert_ptr_null(describe_options(&options, &detail));
+	options.sync = LEAT_SYNC_NONE;
+	object = describe_options(&options, &detail);
+	ck_assert_str_eq(json_string_value(json_object_get(object, "sync")), "none");
+	json_decref(object);
+	options.full = (enum leat_full)77;
+	ck_assert_ptr_null(describe_options(&options, &detail));
+	ck_assert_ptr_nonnull(strstr(detail.text, "77"));
+	options.full = LEAT_FULL_FAIL;
+	options.on_disk_full = (enum leat_disk_full) - 1;
+	ck_assert_ptr_null(describe_options(&options, &detail));
+	ck_assert_ptr_nonnull(strstr(detail.text, "on_disk_full"));
+	options.on_disk_full = LEAT_DISK_FULL_STOP;
+	options.hash = (enum leat_hash)78;
+	ck_assert_ptr_null(describe_options(&options, &detail));
+	ck_assert_ptr_nonnull(strstr(detail.text, "hash"));
 	options = (struct leat_stream_options){ .size = sizeof(options), .owner = "\xff" };
 	ck_assert_ptr_null(describe_options(&options, &detail));
 }
@@ -394,9 +649,17 @@ int main(void)
 	tcase_add_test(tc, fds_of_replies_that_are_refused_are_closed);
 	tcase_add_test(tc, a_connection_that_ends_is_made_again);
 	tcase_add_test(tc, a_late_reply_is_not_taken_for_the_next_one);
+	tcase_add_test(tc, after_a_late_reply_the_connection_goes_on);
+	tcase_add_test(tc, replies_of_others_without_end_are_not_waited_for_without_end);
+	tcase_add_test(tc, a_refusal_without_an_errno_is_no_answer);
+	tcase_add_test(tc, fds_that_do_not_fit_are_said_so_and_those_that_did_are_closed);
+	tcase_add_test(tc, what_cannot_be_sent_is_refused_before_it_is);
+	tcase_add_test(tc, a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline);
+	tcase_add_test(tc, two_threads_share_a_connection_one_request_at_a_time);
 	tcase_add_test(tc, a_long_reply_comes_in_a_sealed_memfd_and_no_other);
 	tcase_add_test(tc, a_daemon_that_is_away_is_waited_for_until_the_deadline);
 	tcase_add_test(tc, an_attach_reply_without_what_was_asked_for_is_refused);
+	tcase_add_test(tc, a_ring_that_is_not_the_one_asked_for_is_refused_and_unmapped);
 	tcase_add_test(tc, a_description_with_anything_missing_does_no_harm);
 	tcase_add_test(tc, options_are_sent_as_words_and_numbers);
 	suite_add_tcase(suite, tc);

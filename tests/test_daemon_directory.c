@@ -2,6 +2,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -68,6 +69,46 @@ START_TEST(directories_get_their_mode_whatever_the_umask)
 	ck_assert_int_eq(directory_make(at("file"), 0700, detail, sizeof(detail)), -ENOTDIR);
 	ck_assert_ptr_nonnull(strstr(detail, "file"));
 	ck_assert_int_eq(directory_make("", 0700, detail, sizeof(detail)), -EINVAL);
+}
+END_TEST
+
+START_TEST(a_path_that_leads_nowhere_is_named)
+{
+	touch("file");
+	ck_assert_int_eq(directory_make(at("file/below"), 0700, detail, sizeof(detail)), -ENOTDIR);
+	ck_assert_ptr_nonnull(strstr(detail, "file/below"));
+	ck_assert_int_eq(symlink("nowhere", at("dangling")), 0);
+	ck_assert_int_eq(directory_make(at("dangling"), 0700, detail, sizeof(detail)), -ENOENT);
+	ck_assert_int_eq(access(at("nowhere"), F_OK), -1);
+}
+END_TEST
+
+START_TEST(a_lock_that_cannot_be_is_an_error_and_no_daemon)
+{
+	char name[PATH_MAX];
+	int fd = -1;
+
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	ck_assert_int_eq(directory_lock(dir, name, &fd, detail, sizeof(detail)), -ENAMETOOLONG);
+	ck_assert_int_eq(directory_lock(at("none"), "lock", &fd, detail, sizeof(detail)), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(detail, "none/lock"));
+	/* Nor is a lock followed to where somebody else's link leads. */
+	ck_assert_int_eq(symlink("file", at("lock")), 0);
+	ck_assert_int_eq(directory_lock(dir, "lock", &fd, detail, sizeof(detail)), -ELOOP);
+	ck_assert_int_eq(directory_lock("/dev", "full", &fd, detail, sizeof(detail)), -EIO);
+	ck_assert_ptr_nonnull(strstr(detail, "cannot be written"));
+	ck_assert_int_eq(fd, -1);
+}
+END_TEST
+
+START_TEST(what_is_no_directory_holds_nothing_to_remove)
+{
+	touch("file");
+	ck_assert_int_eq(directory_remove(at("file"), "s"), -ENOTDIR);
+	ck_assert_int_eq(directory_remove(dir, "file/s"), -ENOTDIR);
+	ck_assert_int_eq(access(at("file"), F_OK), 0);
+	ck_assert_uint_eq(directory_free_len(at("none")), 0);
 }
 END_TEST
 
@@ -148,6 +189,9 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, directories_get_their_mode_whatever_the_umask);
+	tcase_add_test(tc, a_path_that_leads_nowhere_is_named);
+	tcase_add_test(tc, a_lock_that_cannot_be_is_an_error_and_no_daemon);
+	tcase_add_test(tc, what_is_no_directory_holds_nothing_to_remove);
 	tcase_add_test(tc, a_second_lock_names_the_first_process);
 	tcase_add_test(tc, a_stream_is_removed_and_links_are_not_followed);
 	tcase_add_test(tc, what_is_deeper_than_ours_is_left_alone);

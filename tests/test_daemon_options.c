@@ -73,6 +73,8 @@ START_TEST(nonsense_is_refused_with_a_sentence)
 		"{\"segment\":1000}",
 		"{\"sync\":\"often\"}",
 		"{\"sync\":true}",
+		"{\"sync\":-1}",
+		"{\"sync\":9223372036854775807}",
 		"{\"full\":\"maybe\"}",
 		"{\"hash\":\"crc\"}",
 		"{\"memory\":1}",
@@ -197,6 +199,38 @@ START_TEST(set_refuses_and_leaves_everything_as_it_was)
 }
 END_TEST
 
+START_TEST(what_goes_to_disk_cannot_be_set_on_a_memory_only_stream)
+{
+	static const char *const keys[] = { "retain-time", "retain-size" };
+	unsigned int changed;
+
+	ck_assert_int_eq(parse("{\"memory\":true}"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		ck_assert_int_eq(options_set(&options, keys[i], "1000000", &somebody, &changed,
+					     detail, sizeof(detail)),
+				 -EINVAL);
+		ck_assert_ptr_nonnull(strstr(detail, keys[i]));
+	}
+}
+END_TEST
+
+START_TEST(words_of_the_catalogue_are_known_or_refused)
+{
+	enum shard_disk_full disk_full;
+	enum shard_sync sync;
+
+	for (int i = SHARD_SYNC_ALWAYS; i <= SHARD_SYNC_INTERVAL; i++) {
+		ck_assert_int_eq(
+			options_parse_sync_name(options_sync_name((enum shard_sync)i), &sync), 0);
+		ck_assert_int_eq(sync, i);
+	}
+	ck_assert_int_eq(options_parse_sync_name("often", &sync), -EINVAL);
+	ck_assert_int_eq(options_parse_disk_full_name("drop-oldest", &disk_full), 0);
+	ck_assert_int_eq(disk_full, SHARD_DISK_FULL_DROP_OLDEST);
+	ck_assert_int_eq(options_parse_disk_full_name("drop", &disk_full), -EINVAL);
+}
+END_TEST
+
 START_TEST(a_description_can_be_created_again)
 {
 	struct options first;
@@ -232,6 +266,8 @@ int main(void)
 	tcase_add_test(tc, segments_fit_ring_and_retention);
 	tcase_add_test(tc, set_changes_one_thing_and_says_what);
 	tcase_add_test(tc, set_refuses_and_leaves_everything_as_it_was);
+	tcase_add_test(tc, what_goes_to_disk_cannot_be_set_on_a_memory_only_stream);
+	tcase_add_test(tc, words_of_the_catalogue_are_known_or_refused);
 	tcase_add_test(tc, a_description_can_be_created_again);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "persist/file.h"
 #include "persist/reader.h"
@@ -389,45 +390,6 @@ START_TEST(records_added_after_the_index_was_made_are_found)
 }
 END_TEST
 
-START_TEST(an_index_belongs_to_one_very_segment)
-{
-	struct timeindex index = { .entries = NULL }, loaded;
-	char dir[64], path[128];
-	uint64_t end, i;
-	int dir_fd;
-
-	persist_log_make_dir(dir);
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-	for (i = 0; i < 10; i++)
-		ck_assert_int_eq(timeindex_add(&index, ring.base + i * 300000 / 32 * 32, i), 0);
-	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -ENOENT);
-	ck_assert_int_eq(timeindex_store(dir_fd, &header, ring.base + 3200000, &index), 0);
-	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), 0);
-	ck_assert_uint_eq(end, ring.base + 3200000);
-	ck_assert_uint_eq(loaded.n_entries, 10);
-	ck_assert_uint_eq(loaded.max_ns, 9);
-	timeindex_deinit(&loaded);
-	header.epoch++;
-	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
-	header.epoch--;
-	header.created_ns++;
-	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
-	header.created_ns--;
-	persist_log_segment_path(dir, ring.base, path);
-	memcpy(path + strlen(path) - 3, "idx", 3);
-	for (i = 0; i < 128 + 160; i++) {
-		persist_log_poke(path, i, NULL, 1);
-		ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
-		persist_log_poke(path, i, NULL, 1);
-	}
-	ck_assert_int_eq(truncate(path, 200), 0);
-	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
-	timeindex_deinit(&index);
-	close(dir_fd);
-	persist_log_remove_dir(dir);
-}
-END_TEST
-
 START_TEST(headers_that_are_not_ours_are_refused_each_with_its_errno)
 {
 	struct format_segment good = header;
@@ -507,6 +469,218 @@ START_TEST(without_checksums_damage_is_bridged_by_records_that_look_right_in_a_r
 }
 END_TEST
 
+/* ---- batches ---- */
+
+START_TEST(a_batch_is_read_whole_or_piece_by_piece_and_gives_the_same_bytes)
+{
+	static const size_t caps[] = { 256, 320, 1024, 65536 };
+	struct reader_run run;
+	struct reader *reader;
+	uint64_t pos, end;
+
+	persist_log_fill(&ring, 3, 1);
+	persist_log_add_batch(&ring, 40, 100);
+	persist_log_fill(&ring, 3, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	for (size_t i = 0; i < ARRAY_LEN(caps); i++) {
+		for (pos = ring.base; pos < end; pos = run.next_pos) {
+			ck_assert_int_eq(reader_read(reader, pos, end, buf, caps[i], &run), 0);
+			ck_assert_uint_gt(run.len, 0);
+			ck_assert_uint_eq(run.next_pos, pos + run.len);
+			ck_assert_int_eq(memcmp(buf, ring.bytes + (pos - ring.base), run.len), 0);
+		}
+		ck_assert_uint_eq(pos, end);
+	}
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(of_a_batch_with_damage_in_it_no_piece_is_given)
+{
+	uint64_t batch, after, end, next;
+	struct reader_run run;
+	struct reader *reader;
+
+	batch = persist_log_add_batch(&ring, 40, 100);
+	after = persist_log_add(&ring, RECORD_COMMITTED, 100, 1);
+	end = persist_log_end(&ring);
+	/* The last record's value: far behind a short buffer. */
+	ring.bytes[after - ring.base - 70] ^= 1;
+	reader = open_ring();
+	ck_assert_int_eq(reader_read(reader, batch, end, buf, 256, &run), -EBADMSG);
+	ck_assert_int_eq(reader_read(reader, batch, end, buf, sizeof(buf), &run), -EBADMSG);
+	ck_assert_int_eq(reader_check_batch(reader, batch, after), -EBADMSG);
+	ck_assert_int_eq(reader_resync(reader, batch, end, &next), 0);
+	ck_assert_uint_eq(next, after);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_batch_inside_of_a_batch_is_no_batch)
+{
+	uint64_t outer, inner, end, word;
+	struct reader_run run;
+	struct reader *reader;
+	char *at;
+	uint32_t crc;
+
+	outer = persist_log_add(&ring, RECORD_BATCH, 0, 1);
+	inner = persist_log_add_batch(&ring, 3, 100);
+	end = persist_log_end(&ring);
+	at = ring.bytes + (outer - ring.base);
+	word = record_word(RECORD_BATCH, (uint32_t)(end - outer), 5, 0);
+	memcpy(at, &word, sizeof(word));
+	crc = record_crc(ring.seed, outer, word, at);
+	memcpy(at + offsetof(struct record_header, crc), &crc, sizeof(crc));
+	reader = open_ring();
+	ck_assert_int_eq(reader_check(reader, outer, end, &word, NULL), 0);
+	ck_assert_int_eq(reader_check_batch(reader, outer, end), -EBADMSG);
+	ck_assert_int_eq(reader_read(reader, outer, end, buf, sizeof(buf), &run), -EBADMSG);
+	ck_assert_int_eq(reader_read(reader, inner, end, buf, sizeof(buf), &run), 0);
+	reader_close(reader);
+}
+END_TEST
+
+START_TEST(a_file_that_ends_inside_of_a_record_is_damaged_there)
+{
+	uint64_t last, end, pos, word;
+	struct reader_run run;
+	struct reader *reader;
+	int fd;
+
+	persist_log_fill(&ring, 3, 1);
+	last = persist_log_add(&ring, RECORD_COMMITTED, 400, 1);
+	end = persist_log_end(&ring);
+	for (uint64_t kept = 0; kept < RECORD_HEADER_LEN + 400; kept += 16) {
+		fd = make_file(0);
+		ck_assert_int_eq(ftruncate(fd, (off_t)format_file_off(ring.base, last + kept)), 0);
+		ck_assert_int_eq(reader_open(fd, &reader), 0);
+		ck_assert_int_eq(reader_read(reader, ring.base, end, buf, sizeof(buf), &run), 0);
+		ck_assert_uint_eq(run.next_pos, last);
+		ck_assert_int_eq(reader_read(reader, last, end, buf, sizeof(buf), &run), -EBADMSG);
+		ck_assert_int_eq(reader_check(reader, last, end, &word, NULL), -EBADMSG);
+		ck_assert_int_eq(reader_size_end(reader, &pos), 0);
+		ck_assert_uint_eq(pos, last + kept / 32 * 32);
+		reader_close(reader);
+	}
+}
+END_TEST
+
+/* ---- whose file it is, and errors ---- */
+
+static int read_error;
+static uint64_t read_error_off; /* and behind it */
+
+static int fail_read(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	return event->kind == FILE_READ && event->off >= read_error_off ? read_error : 0;
+}
+
+START_TEST(what_the_disk_does_not_give_is_damage_and_other_errors_are_told)
+{
+	static const struct file_hooks hooks = { .before = fail_read };
+	struct reader_log log = { .shard = PERSIST_LOG_SHARD,
+				  .flags = FORMAT_F_CHECKSUM,
+				  .crc_seed = ring.seed };
+	struct reader *reader;
+	struct reader_run run;
+	uint64_t end, found;
+	int fd, want;
+
+	memcpy(log.stream_uuid, persist_log_uuid, 16);
+	persist_log_fill(&ring, 10, 1);
+	end = persist_log_end(&ring);
+	fd = make_file(0);
+	file_set_hooks(&hooks);
+	read_error = _i ? -ENXIO : -EIO;
+	want = _i ? -ENXIO : -EBADMSG;
+	ck_assert_int_eq(reader_open(fd, &reader), read_error);
+	read_error_off = FORMAT_SEGMENT_LEN;
+	ck_assert_int_eq(reader_open_of(fd, &log, ring.base, &reader), 0);
+	ck_assert_int_eq(reader_read(reader, ring.base, end, buf, 512, &run), want);
+	ck_assert_int_eq(reader_check(reader, ring.base, end, NULL, NULL), want);
+	ck_assert_uint_eq(reader_trim(reader, ring.base, end), end);
+	/* All of it is damaged, so there is nothing to be found; or nothing is known. */
+	ck_assert_int_eq(reader_resync(reader, ring.base, end, &found), _i ? -ENXIO : 0);
+	ck_assert_int_eq(reader_seek_time(reader, 5, end, &found), _i ? -ENXIO : READER_E_END);
+	ck_assert_int_eq(reader_seek_pos(reader, ring.base + 32, end, &found),
+			 _i ? -ENXIO : READER_E_END);
+	reader_close(reader);
+	/* Without its header a segment is read as the log's own. */
+	fd = make_file(0);
+	read_error_off = 0;
+	ck_assert_int_eq(reader_open_of(fd, &log, ring.base, &reader), _i ? -ENXIO : 0);
+	read_error = 0;
+	if (_i == 0) {
+		ck_assert_int_eq(reader_read(reader, ring.base, end, buf, 4096, &run), 0);
+		reader_close(reader);
+	} else {
+		close(fd);
+	}
+	file_set_hooks(NULL);
+}
+END_TEST
+
+START_TEST(a_file_of_another_log_is_read_as_damage_of_this_one)
+{
+	struct reader_log log = { .shard = PERSIST_LOG_SHARD + 1,
+				  .flags = FORMAT_F_CHECKSUM,
+				  .crc_seed = ring.seed + 1 };
+	struct reader *reader;
+	struct reader_run run;
+
+	memcpy(log.stream_uuid, persist_log_uuid, 16);
+	persist_log_fill(&ring, 10, 1);
+	ck_assert_int_eq(reader_open_of(make_file(0), &log, ring.base, &reader), 0);
+	ck_assert_int_eq(reader_read(reader, ring.base, persist_log_end(&ring), buf, 4096, &run),
+			 -EBADMSG);
+	reader_close(reader);
+	ck_assert_int_eq(reader_open_of(-1, &log, ring.base, &reader), -EBADF);
+	ck_assert_int_eq(reader_open_bare(-1, ring.base + 1, 0, 0, &reader), -EINVAL);
+	ck_assert_int_eq(reader_open_bare(-1, FORMAT_POS_END, 0, 0, &reader), -EINVAL);
+}
+END_TEST
+
+START_TEST(no_search_takes_an_end_that_is_no_position)
+{
+	struct reader *reader;
+	uint64_t found, end;
+
+	persist_log_fill(&ring, 10, 1);
+	end = persist_log_end(&ring);
+	reader = open_ring();
+	ck_assert_int_eq(reader_seek_pos(reader, ring.base, end + 1, &found), -EINVAL);
+	ck_assert_int_eq(reader_seek_time(reader, 1, end + 1, &found), -EINVAL);
+	ck_assert_int_eq(reader_resync(reader, ring.base, end + 1, &found), -EINVAL);
+	ck_assert_int_eq(reader_seek_pos(reader, ring.base, FORMAT_POS_END + 32, &found), -EINVAL);
+	/* Nothing to be looked at is no error. */
+	ck_assert_int_eq(reader_seek_pos(reader, ring.base, ring.base, &found), READER_E_END);
+	ck_assert_int_eq(reader_seek_time(reader, 1, ring.base, &found), READER_E_END);
+	ck_assert_int_eq(reader_resync(reader, end, end, &found), 0);
+	ck_assert_uint_eq(found, end);
+	reader_close(reader);
+}
+END_TEST
+
+static TCase *hard_cases(void)
+{
+	TCase *tc = tcase_create("hard cases");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, a_batch_is_read_whole_or_piece_by_piece_and_gives_the_same_bytes);
+	tcase_add_test(tc, of_a_batch_with_damage_in_it_no_piece_is_given);
+	tcase_add_test(tc, a_batch_inside_of_a_batch_is_no_batch);
+	tcase_add_test(tc, a_file_that_ends_inside_of_a_record_is_damaged_there);
+	tcase_add_loop_test(tc, what_the_disk_does_not_give_is_damage_and_other_errors_are_told, 0,
+			    2);
+	tcase_add_test(tc, a_file_of_another_log_is_read_as_damage_of_this_one);
+	tcase_add_test(tc, no_search_takes_an_end_that_is_no_position);
+	return tc;
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("reader");
@@ -529,11 +703,11 @@ int main(void)
 	tcase_add_test(tc, a_page_that_cannot_be_read_is_asked_for_once);
 	tcase_add_test(tc, an_index_that_lies_about_places_does_no_harm);
 	tcase_add_test(tc, records_added_after_the_index_was_made_are_found);
-	tcase_add_test(tc, an_index_belongs_to_one_very_segment);
 	tcase_add_test(tc, headers_that_are_not_ours_are_refused_each_with_its_errno);
 	tcase_add_test(tc, bytes_above_upto_are_looked_at_again_when_they_are_written);
 	tcase_add_test(tc, without_checksums_damage_is_bridged_by_records_that_look_right_in_a_row);
 	suite_add_tcase(suite, tc);
+	suite_add_tcase(suite, hard_cases());
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);

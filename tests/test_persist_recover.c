@@ -620,6 +620,92 @@ START_TEST(a_log_without_checksums_is_cut_at_the_first_record_that_looks_wrong)
 }
 END_TEST
 
+/* The n-th read, or open, gives this. */
+static struct {
+	enum file_kind kind;
+	int error;
+	_Atomic uint32_t n;
+} once;
+
+static int fail_once(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	if (event->kind != once.kind || once.error == 0)
+		return 0;
+	return fetch_add_relaxed(&once.n, UINT32_MAX) == 1 ? once.error : 0;
+}
+
+START_TEST(an_error_that_is_no_damage_is_told_and_cuts_nothing)
+{
+	static const struct file_hooks hooks = { .before = fail_once };
+	struct store_recovered recovered;
+	unsigned int n_failed = 0;
+	struct store *store;
+	struct io *io;
+	uint64_t bad;
+	int r = -1;
+
+	persist_log_fill(&ring, 300, 1);
+	bad = persist_log_add(&ring, RECORD_COMMITTED, 200, 1);
+	persist_log_fill(&ring, 300, 1);
+	crash(ring.base);
+	persist_log_poke(segment_path, file_off(bad) + 50, NULL, 1);
+	ck_assert_int_eq(io_new(0, 0, &io), 0);
+	file_set_hooks(&hooks);
+	once.kind = _i ? FILE_OPEN : FILE_READ;
+	once.error = _i ? -ENFILE : -ENXIO;
+	for (uint32_t n = 1; n < 100; n++) {
+		store_relaxed(&once.n, n);
+		r = store_open(&options, io, &recovered, &store);
+		if (r < 0) {
+			ck_assert_int_eq(r, once.error);
+			n_failed++;
+			continue;
+		}
+		ck_assert_uint_eq(recovered.end, persist_log_end(&ring));
+		/* Zeros behind the end that cannot be read count as torn. */
+		ck_assert_uint_ge(recovered.n_ranges, 1);
+		ck_assert_int_eq(recovered.ranges[0].kind, RECOVER_DAMAGE);
+		ck_assert_uint_eq(recovered.ranges[0].from, bad);
+		store_close(store);
+		if ((int32_t)load_relaxed(&once.n) > 0)
+			break;
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_gt(n_failed, 2);
+	file_set_hooks(NULL);
+	io_free(io);
+}
+END_TEST
+
+START_TEST(more_damage_than_there_is_room_for_is_one_range_to_its_end)
+{
+	uint64_t bad = 0, first = 0;
+	unsigned int n = 0;
+
+	options.segment_len = 4 * MIB;
+	while (n < RECOVER_RANGES_MAX + 10) {
+		bad = persist_log_add(&ring, RECORD_COMMITTED, 32, 1);
+		first = first ? first : bad;
+		persist_log_add(&ring, RECORD_COMMITTED, 32, 1);
+		n++;
+	}
+	crash(ring.base);
+	for (uint64_t pos = first; pos <= bad; pos += 2 * record_span(RECORD_HEADER_LEN + 32))
+		persist_log_poke(segment_path, file_off(pos) + 40, NULL, 1);
+	reopen();
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	ck_assert_uint_eq(s.recovered.n_ranges, RECOVER_RANGES_MAX);
+	ck_assert_uint_eq(s.recovered.ranges[0].from, first);
+	/* In the order of the log, none of them forgotten. */
+	for (size_t i = 1; i < s.recovered.n_ranges; i++)
+		ck_assert_uint_gt(s.recovered.ranges[i].from, s.recovered.ranges[i - 1].to);
+	ck_assert_uint_eq(s.recovered.ranges[RECOVER_RANGES_MAX - 1].to,
+			  bad + record_span(RECORD_HEADER_LEN + 32));
+	persist_log_close(&s);
+}
+END_TEST
+
 static unsigned int found_kinds[8];
 
 static void count_kind(void *ctx, const struct verify_finding *finding)
@@ -702,6 +788,8 @@ int main(void)
 	tcase_add_test(tc, what_a_killed_process_had_reserved_is_given_back);
 	tcase_add_test(tc, crashes_one_after_the_other_leave_a_log_that_verifies);
 	tcase_add_test(tc, a_log_without_checksums_is_cut_at_the_first_record_that_looks_wrong);
+	tcase_add_loop_test(tc, an_error_that_is_no_damage_is_told_and_cuts_nothing, 0, 2);
+	tcase_add_test(tc, more_damage_than_there_is_room_for_is_one_range_to_its_end);
 	tcase_add_test(tc, verify_names_each_thing_that_is_wrong);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

@@ -262,6 +262,107 @@ START_TEST(what_was_written_over_zeros_is_found_again_after_a_crash)
 }
 END_TEST
 
+/* Writes of records wait here until they are let go, and fail then. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool is_shut;
+	bool has_one; /* that waits */
+} gate = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static int wait_at_gate(void *ctx, const struct file_event *event)
+{
+	int r = 0;
+
+	(void)ctx;
+	if (event->kind != FILE_WRITE || event->off < FORMAT_SEGMENT_LEN)
+		return 0;
+	pthread_mutex_lock(&gate.mutex);
+	if (gate.is_shut) {
+		gate.has_one = true;
+		pthread_cond_broadcast(&gate.changed);
+		while (gate.is_shut)
+			pthread_cond_wait(&gate.changed, &gate.mutex);
+		r = -ENOSPC;
+	}
+	pthread_mutex_unlock(&gate.mutex);
+	return r;
+}
+
+static void shut_gate(bool is_shut)
+{
+	pthread_mutex_lock(&gate.mutex);
+	gate.is_shut = is_shut;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.mutex);
+}
+
+START_TEST(a_write_that_fails_when_its_segment_has_ended_is_made_again_in_a_new_one)
+{
+	static const struct file_hooks waiting = { .before = wait_at_gate };
+	uint64_t middle, len;
+	bool is_sync = true;
+	int r;
+
+	options.zero_len = STORE_NO_ZEROS;
+	persist_log_open(&s, &options, IO_F_THREADS);
+	ck_assert_int_eq(store_start(s.store, s.recovered.end), 0);
+	step(100, 1000);
+	middle = persist_log_end(&ring);
+	store_tick(s.store);
+	settle();
+	file_set_hooks(&waiting);
+	persist_log_fill(&ring, 100, 2000);
+	len = persist_log_end(&ring) - middle;
+	shut_gate(true);
+	ck_assert_int_eq(store_write(s.store, middle, ring.bytes + (middle - ring.base), len, 1),
+			 0);
+	pthread_mutex_lock(&gate.mutex);
+	while (!gate.has_one)
+		pthread_cond_wait(&gate.changed, &gate.mutex);
+	pthread_mutex_unlock(&gate.mutex);
+	ck_assert_int_eq(store_roll(s.store), 0);
+	shut_gate(false);
+	while (store_error(s.store, &is_sync) == 0)
+		io_wait(s.io, 1000);
+	ck_assert_int_eq(store_error(s.store, NULL), -ENOSPC);
+	ck_assert(!is_sync);
+	while ((r = store_retry(s.store)) == STORE_E_WAIT)
+		io_wait(s.io, 1000);
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(store_next(s.store), middle);
+	ck_assert_uint_eq(store_durable(s.store), middle);
+	persist_log_write(&s, &ring, middle, 1000);
+	persist_log_sync(&s);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+	persist_log_open(&s, &options, 0);
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	ck_assert_uint_eq(s.recovered.n_ranges, 0);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	persist_log_close(&s);
+}
+END_TEST
+
+START_TEST(options_that_cannot_be_are_refused)
+{
+	struct store_options bad[5];
+	struct store_recovered recovered;
+	struct store *store;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		bad[i] = options;
+	bad[0].path = NULL;
+	bad[1].segment_len = 64 * KIB - 1;
+	bad[2].segment_len = UINT64_MAX;
+	bad[3].first_pos = 1;
+	bad[4].ahead_len = UINT64_MAX;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		ck_assert_int_eq(store_open(&bad[i], NULL, &recovered, &store), -EINVAL);
+	ck_assert_ptr_null(store_close(NULL));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store_io");
@@ -279,6 +380,9 @@ int main(void)
 	tcase_add_test(tc, a_burst_and_who_does_not_sync_write_no_zeros);
 	tcase_add_test(tc, zeros_that_cannot_be_written_stop_nothing);
 	tcase_add_test(tc, what_was_written_over_zeros_is_found_again_after_a_crash);
+	tcase_add_test(tc,
+		       a_write_that_fails_when_its_segment_has_ended_is_made_again_in_a_new_one);
+	tcase_add_test(tc, options_that_cannot_be_are_refused);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -76,6 +76,24 @@ START_TEST(without_a_conversion_it_is_the_systems_clock)
 }
 END_TEST
 
+START_TEST(where_the_counter_is_not_trusted_every_update_leaves_the_systems_clock)
+{
+	source = (struct clock_source){ .mode = CLOCK_MODE_SYSCALL };
+	clock_publish(govern, &source);
+	clock_source_update(&source);
+	clock_publish(govern, &source);
+	ck_assert_int_eq(source.mode, CLOCK_MODE_SYSCALL);
+	ck_assert_int_eq(load_relaxed(&govern->clock_mode), CLOCK_MODE_SYSCALL);
+	/* No reader takes what is there for a conversion. */
+	ck_assert_uint_eq(load_relaxed(&govern->clock_seq) & 1, 0);
+	ck_assert_int_lt(llabs(error_best()), (int64_t)NS_PER_MS);
+	/* A daemon after this one, on a machine that has one. */
+	clock_source_init(&source);
+	clock_publish(govern, &source);
+	ck_assert_uint_eq(load_relaxed(&govern->clock_seq) & 1, source.mode == CLOCK_MODE_TSC);
+}
+END_TEST
+
 START_TEST(the_conversion_is_close_to_the_systems_clock)
 {
 	if (!has_tsc())
@@ -291,6 +309,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, without_a_conversion_it_is_the_systems_clock);
+	tcase_add_test(tcase,
+		       where_the_counter_is_not_trusted_every_update_leaves_the_systems_clock);
 	tcase_add_test(tcase, the_conversion_is_close_to_the_systems_clock);
 	tcase_add_test(tcase, time_does_not_go_back_when_the_conversion_is_renewed);
 	tcase_add_test(tcase, a_small_error_is_slewed_without_a_jump);

@@ -289,6 +289,61 @@ START_TEST(a_lack_of_fds_is_called_that_and_gives_back_what_was_made)
 }
 END_TEST
 
+static int count_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	int n = 0;
+
+	while (fgets(line, sizeof(line), maps))
+		n += strstr(line, "/memfd:leat-") != NULL;
+	fclose(maps);
+	return n;
+}
+
+START_TEST(a_ring_of_which_one_region_is_not_right_is_not_opened_and_leaves_nothing_mapped)
+{
+	static const enum region_access all[] = { REGION_PUBLISHER, REGION_SUBSCRIBER,
+						  REGION_DAEMON };
+	struct region_options half = options;
+	struct region_fds other, mixed;
+	struct ring *ring;
+
+	half.ring_len = 2 * LAYOUT_RING_MIN;
+	ck_assert_int_eq(region_create(&half, &other, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		for (int kind = 0; kind < REGION_N; kind++) {
+			mixed = fds;
+			mixed.fd[kind] = -1;
+			ck_assert_int_eq(ring_open(&mixed, all[i], &ring), -EBADF);
+			/* Another region in its place has another length. */
+			mixed.fd[kind] = other.fd[REGION_RING];
+			ck_assert_int_eq(ring_open(&mixed, all[i], &ring), -EBADMSG);
+		}
+		ck_assert_int_eq(count_mappings(), 0);
+	}
+	region_fds_close(&other);
+}
+END_TEST
+
+START_TEST(what_is_closed_cannot_be_reopened_and_nothing_stays_open)
+{
+	struct region_fds reopened = REGION_FDS_NULL;
+	int lowest;
+
+	fds.fd[REGION_WAIT] = close_fd(fds.fd[REGION_WAIT]);
+	lowest = fcntl(fds.fd[0], F_DUPFD_CLOEXEC, 0);
+	close(lowest);
+	ck_assert_int_eq(region_reopen(&fds, REGION_PUBLISHER, &reopened), -ENOENT);
+	ck_assert_int_eq(reopened.fd[REGION_RING], -1);
+	ck_assert_int_eq(fcntl(fds.fd[0], F_DUPFD_CLOEXEC, 0), lowest);
+	close(lowest);
+	/* A monitor does not ask for it. */
+	ck_assert_int_eq(region_reopen(&fds, REGION_MONITOR, &reopened), 0);
+	region_fds_close(&reopened);
+}
+END_TEST
+
 START_TEST(a_region_of_the_wrong_size_or_without_seals_is_refused)
 {
 	struct region region = { .len = 77 };
@@ -495,6 +550,10 @@ int main(void)
 	tcase_add_test(tcase, sizes_out_of_range_are_invalid);
 	tcase_add_test(tcase, a_ring_larger_than_memory_is_refused_with_what_is_available);
 	tcase_add_test(tcase, a_lack_of_fds_is_called_that_and_gives_back_what_was_made);
+	tcase_add_test(
+		tcase,
+		a_ring_of_which_one_region_is_not_right_is_not_opened_and_leaves_nothing_mapped);
+	tcase_add_test(tcase, what_is_closed_cannot_be_reopened_and_nothing_stays_open);
 	tcase_add_test(tcase, a_region_of_the_wrong_size_or_without_seals_is_refused);
 	tcase_add_test(tcase, a_header_that_is_not_right_is_refused);
 	tcase_add_test(tcase, a_page_is_not_used_before_its_ready_word);
