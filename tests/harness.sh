@@ -72,6 +72,14 @@ is_gone()
 	[ -z "$state" ] || [ "$state" = Z ]
 }
 
+are_gone()
+{
+	local pid
+	for pid; do
+		is_gone "$pid" || return 1
+	done
+}
+
 state_is()
 {
 	grep -q "^State:[[:blank:]]*$2" "/proc/$1/status" 2>/dev/null
@@ -131,6 +139,11 @@ end_started()
 	for pid in "${started[@]}"; do
 		is_gone "$pid" || mapfile -t -O "${#all[@]}" all < <(with_descendants "$pid")
 	done
+	# A daemon that is only killed leaves no counts.
+	if [ "${LEAT_VARIANT-}" = cov ] && [ "${#all[@]}" -gt 0 ]; then
+		kill -TERM "${all[@]}" 2>/dev/null || :
+		until_true 5 are_gone "${all[@]}" && all=()
+	fi
 	# Without the shell's own words about who was killed.
 	{
 		[ "${#all[@]}" -eq 0 ] || kill -KILL "${all[@]}"
