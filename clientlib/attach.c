@@ -109,6 +109,9 @@ int attach(struct control *control, const struct attach_request *request, struct
 	r = take_reply(&reply, request, &taken, detail);
 	control_reply_deinit(&reply);
 	if (r < 0) {
+		/* The slot came, what it is good for did not: it would be taken for ever. */
+		if (taken.kick_fd >= 0 && (!request->reattach || taken.slot != request->slot))
+			(void)attach_end(control, request->stream, request->shard, taken.slot);
 		close_fd(taken.kick_fd);
 		return r;
 	}

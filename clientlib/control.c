@@ -210,11 +210,11 @@ static int receive_packet(int fd, struct control_reply *reply, struct detail *de
 	if (n <= 0)
 		return n < 0 && errno == EAGAIN ? -EAGAIN : -ENOTCONN;
 	take_fds(&message, reply);
+	reply->object = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
 	if (message.msg_flags & MSG_CTRUNC)
 		return detail_fail(detail, -EMFILE,
 				   "the daemon's file descriptors did not fit: raise this "
 				   "process' limit of open files (ulimit -n)");
-	reply->object = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
 	return json_is_object(reply->object) ? 0 : -EBADMSG;
 }
 
@@ -320,6 +320,31 @@ static int settle(struct control *control, struct deadline *deadline)
 	return 0;
 }
 
+static int exchange(struct control *control, json_t *request, struct deadline *deadline,
+		    struct control_reply *reply, struct detail *detail);
+
+/*
+ * A publisher slot came with fds for which there is no room here. It would be this process' for as
+ * long as it lives: the daemon is told that nobody has it. One that was had before is kept.
+ */
+static void give_back_slot(struct control *control, const json_t *request,
+			   const struct control_reply *reply, struct deadline *deadline)
+{
+	const json_t *reattach = json_object_get(request, "reattach");
+	struct control_reply ignored = CONTROL_REPLY_NULL;
+	cleanup_with(control_decref) json_t *detach = NULL;
+	uint64_t slot, had;
+
+	if (!control_get_u64(reply->object, "slot", &slot) ||
+	    (control_get_u64(reattach, "slot", &had) && had == slot))
+		return;
+	detach = json_pack("{s:s, s:O, s:O, s:I}", "op", "detach", "stream",
+			   json_object_get(request, "stream"), "shard",
+			   json_object_get(request, "shard"), "slot", (json_int_t)slot);
+	if (detach && exchange(control, detach, deadline, &ignored, NULL) == 0)
+		control_reply_deinit(&ignored);
+}
+
 /* One request on the connection that is there. The connection is ours. */
 static int exchange(struct control *control, json_t *request, struct deadline *deadline,
 		    struct control_reply *reply, struct detail *detail)
@@ -348,6 +373,8 @@ static int exchange(struct control *control, json_t *request, struct deadline *d
 		r = judge_reply(reply, detail);
 	else if (r == -ETIMEDOUT)
 		control->owes_reply = true;
+	else if (r == -EMFILE)
+		give_back_slot(control, request, reply, deadline);
 	if (r < 0)
 		control_reply_deinit(reply);
 	return sent < 0 && r == 0 ? -ENOTCONN : r;

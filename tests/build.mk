@@ -125,6 +125,7 @@ SYS_TESTS += \
 	tests/sys_cli_pub.sh \
 	tests/sys_cli_stream.sh \
 	tests/sys_cli_usage.sh \
+	tests/sys_client_fds.c \
 	tests/sys_client_publish.c \
 	tests/sys_client_subscribe.c \
 	tests/sys_control_flood.c \

@@ -477,6 +477,9 @@ START_TEST(a_daemon_that_is_away_is_waited_for_until_the_deadline)
 }
 END_TEST
 
+/* A slot that came without its ring is no use to anybody: the next request gives it back. */
+static const char given_back[] = "{\"ok\":true}";
+
 START_TEST(an_attach_reply_without_what_was_asked_for_is_refused)
 {
 	static const char *const replies[] = {
@@ -485,7 +488,9 @@ START_TEST(an_attach_reply_without_what_was_asked_for_is_refused)
 		"{\"ok\":true,\"slot\":256,\"fds\":[\"kick\"]}",
 		"{\"ok\":true,\"slot\":1,\"shards\":129,\"fds\":[\"kick\"]}",
 		"{\"ok\":true,\"slot\":1,\"fds\":[\"kick\"]}",
+		given_back,
 		"{\"ok\":true,\"slot\":1,\"fds\":[\"kick\",\"ring\"]}",
+		given_back,
 		"{\"ok\":true,\"slot\":1,\"fds\":\"kick\"}",
 	};
 	struct script script[ARRAY_LEN(replies)];
@@ -501,6 +506,8 @@ START_TEST(an_attach_reply_without_what_was_asked_for_is_refused)
 	for (i = 0; i < ARRAY_LEN(replies); i++) {
 		struct deadline deadline = DEADLINE(NS_PER_S);
 
+		if (replies[i] == given_back)
+			continue;
 		ck_assert_int_lt(attach(&control, &wanted, &deadline, &reply, &detail), 0);
 	}
 }
