@@ -253,12 +253,18 @@ int reader_check_batch(struct reader *reader, uint64_t pos, uint64_t end)
 static int begin_batch(struct reader *reader, const char *buf, uint64_t n, uint64_t upto,
 		       struct reader_run *run)
 {
-	uint64_t word, needed, pos = run->next_pos;
+	uint64_t word, needed, size_end, pos = run->next_pos;
 	int r;
 
 	if (check_bytes(reader, buf, n, pos, upto - pos, &word, &needed) != 0 ||
 	    record_word_kind(word) != RECORD_BATCH)
 		return READER_E_SMALL;
+	/* A file that ends in what rounds up the last record's length is short of that record. */
+	r = reader_size_end(reader, &size_end);
+	if (r < 0)
+		return r;
+	if (size_end < pos + record_span(record_word_len(word)))
+		return -EBADMSG;
 	r = reader_check_batch(reader, pos, pos + record_span(record_word_len(word)));
 	if (r < 0)
 		return r;

@@ -95,6 +95,26 @@ START_TEST(runs_of_any_buffer_length_give_the_same_bytes)
 }
 END_TEST
 
+START_TEST(a_batch_is_not_given_in_part_where_the_file_ends_in_it)
+{
+	uint64_t end, cut;
+
+	persist_log_add_batch(&ring, 4, 50);
+	end = persist_log_end(&ring);
+	for (cut = 1; cut < ring.len; cut++) {
+		struct reader *reader;
+		struct reader_run run;
+		int fd = make_file(0);
+
+		ck_assert_int_eq(ftruncate(fd, (off_t)(sizeof(header) + ring.len - cut)), 0);
+		ck_assert_int_eq(reader_open(fd, &reader), 0);
+		ck_assert_int_eq(reader_read(reader, ring.base, end, buf, sizeof(buf), &run),
+				 -EBADMSG);
+		reader_close(reader);
+	}
+}
+END_TEST
+
 START_TEST(a_record_that_does_not_fit_says_how_much_it_needs)
 {
 	struct reader *reader;
@@ -691,6 +711,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, runs_of_any_buffer_length_give_the_same_bytes);
+	tcase_add_test(tc, a_batch_is_not_given_in_part_where_the_file_ends_in_it);
 	tcase_add_test(tc, a_record_that_does_not_fit_says_how_much_it_needs);
 	tcase_add_test(tc, a_long_tombstone_needs_no_long_buffer);
 	tcase_add_test(tc, every_flipped_bit_of_a_record_is_found_but_for_padding);
