@@ -312,7 +312,8 @@ check-hostile: all $(hostile_PROGRAMS)  ## run the tests of hostile clients; the
 	$(Q)$(TEST_ENV) $(RUN) $(hostile_PROGRAMS)
 fuzz: $(call program,$(filter %.c,$(FUZZ_TESTS)))  ## VARIANT=fuzz: each fuzzer for FUZZ_SECONDS, 60 by default
 	$(Q)$(TEST_ENV) tests/fuzz_long.sh $^
-FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c
+FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c \
+	tests/crash_daemon_catalogue.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
 	$(Q)$(MAKE) check-kills

@@ -111,6 +111,7 @@ CRASH_TESTS += \
 	tests/crash_kills.c \
 	tests/crash_stops.c \
 	tests/control_storage.sh \
+	tests/crash_daemon_catalogue.c \
 	tests/crash_points.c \
 	tests/crash_publisher.c \
 	tests/crash_ring.c \

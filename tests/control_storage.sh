@@ -81,6 +81,8 @@ control clientlib/source_disk.c 's/LEAT_GAP_RETENTION : LEAT_GAP_DAMAGE/LEAT_GAP
 	sys_damage running 'a missing file is taken for one that was deleted' 'a file that is missing'
 control clientlib/source_disk.c 's/created_ns != 0 && //' \
 	sys_damage down 'a damaged header says 1970' "a header's time"
+control daemon/catalogue.c 's/synchronous = FULL/synchronous = NORMAL/' \
+	crash_daemon_catalogue power 'a change of the catalogue that is not synced'
 
 echo "$n_good hold, $n_bad do not"
 [ "$n_bad" -eq 0 ] && [ "$n_good" -gt 0 ]
