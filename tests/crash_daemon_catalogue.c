@@ -400,7 +400,7 @@ static void apply(struct file *file, const struct event *event, bool synced)
 
 /*
  * The state at event `cut`; returns how many steps were answered by then. A name that is gone comes
- * back until its directory was synced, which SQLite does with the first sync of a new log or journal.
+ * back until its directory was synced: SQLite does so with the first sync of a new log or journal.
  */
 static size_t build(size_t cut, struct file files[FILES])
 {
