@@ -218,8 +218,10 @@ int catalogue_open(const char *directory, struct catalogue **ret_catalogue, char
 	umask(mask);
 	if (r < 0) {
 		if (detail[0] == '\0')
-			snprintf(detail, detail_len, "%s cannot be used as the catalogue: %s",
-				 c->path, c->db ? sqlite3_errmsg(c->db) : strerror(-r));
+			snprintf(detail, detail_len,
+				 "%s cannot be used as the catalogue: %s; put a copy of it back: "
+				 "what is kept in %s/streams is as it was",
+				 c->path, c->db ? sqlite3_errmsg(c->db) : strerror(-r), directory);
 		catalogue_close(c);
 		return r;
 	}
