@@ -322,6 +322,7 @@ check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_HOSTILE_SECONDS=600 $(MAKE) VARIANT=asan check-hostile
 	$(Q)FUZZ_SECONDS=3600 $(MAKE) VARIANT=fuzz fuzz
 	$(Q)$(MAKE) check-power
+	$(Q)$(MAKE) model-full
 CUTS ?= 100
 check-power: all  ## cut the power of a guest with ext4, then XFS, CUTS times each
 	$(Q)$(TEST_ENV) tests/power_qemu.sh $(CUTS)
@@ -334,6 +335,9 @@ check-abi: $(LIB_SO)  ## compare exported symbols, symbol map and leat.h
 
 model:  ## check the models of the protocol
 	$(Q)tests/model/run.sh
+.PHONY: model-full
+model-full:  ## search larger sizes of the models, for hours and up to 4 GiB
+	$(Q)tests/model/run.sh full
 # Tests with time bounds are slower here: what fails is shown and does not count, `make check` is
 # for that. Left out is what takes long and goes where others go, or builds a copy of its own.
 uncounted_TESTS := tests/control_storage.sh tests/crash_persist_damage.c tests/crash_persist_power.c \

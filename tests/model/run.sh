@@ -3,11 +3,13 @@
 # Searches the models of the protocol exhaustively, two searches at a time, and
 # puts each mistake of the table back in to see it found. Exits 0 when every
 # search was complete and without an error and every mistake was found as the
-# error that the table names. Usage: run.sh [PART-OF-A-NAME]
+# error that the table names. Usage: run.sh [full | PART-OF-A-NAME]; `full` searches larger sizes, one
+# after the other, and takes its time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 only=${1-}
 depth=20000
+at_once=2
 command -v spin >/dev/null || { echo 'model: spin is not installed (package spin)' >&2; exit 1; }
 
 dir=$(mktemp -d)
@@ -23,6 +25,11 @@ two publishers, a reader from start to end | ring | holds | 25 | -DRING=3 -DEND=
 a publisher, a reader of runs | ring | holds | 24 | -DRING=4 -DEND=10 -DPUBS=1 -DRUNS
 the daemon dies anywhere | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DRESTART
 slots of the dead are used again | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DREUSE
+batches and padding, two laps | ring | holds | 24 | -DRING=4 -DEND=8 -DNO_READER -DBATCH
+batches and padding, a reader that steps into them | ring | holds | 24 | -DRING=4 -DEND=4 -DBATCH
+any number of laps, positions wrap | ring | holds | 24 | -DRING=3 -DWRAP -DNO_READER
+any number of laps and of dead daemons | ring | holds | 24 | -DRING=3 -DWRAP -DNO_READER -DRESTART
+claims wrap | ring | holds | 24 | -DRING=3 -DEND=6 -DNO_READER -DCLAIMS_WRAP
 three publishers, a reader through both rings | close | holds | 25 | -DPUBS=3 -DLEN=4
 fences instead of membarriers | close | holds | 22 | -DPUBS=2 -DLEN=4 -DCOMMIT_WITH_FENCE -DNO_MEMBARRIER
 publishers and the daemon die, batches | close | holds | 23 | -DPUBS=2 -DLEN=4 -DDIE -DBATCH -DDEATHS=1
@@ -35,6 +42,7 @@ publishers and subscribers die, woken in any order | sleep | holds | 25 | -DRECO
 the drain and its kick | sleep | holds | 22 | -DKICK -DRECORDS=8
 the drain and its kick, publishers die | sleep | holds | 22 | -DKICK -DRECORDS=6 -DDIE -DGUARD
 the drain and those who wait for it | sleep | holds | 22 | -DKICK -DNAP -DRECORDS=8
+waiting until it is written, or durable | ack | holds | 23 | -DRECORDS=4
 read: reclaimed not looked at | ring | !(bad) | 22 | -DNO_RECLAIMED_IN_READ -DONE_READ
 read: reclaimed compared with the run's end | ring | !(bad) | 22 | -DRECLAIMED_PAST_END -DRUNS
 read: limit not looked at | ring | !(bad) | 22 | -DNO_LIMIT_IN_READ
@@ -47,12 +55,17 @@ drain: limit not looked at | ring | ==drained | 22 | -DNO_LIMIT_IN_DRAIN -DNO_RE
 drain: a slot used again at once | ring | invalid end | 22 | -DREUSE -DREUSE_AT_ONCE -DNO_READER
 reserve: claim stays even | ring | own[i] | 22 | -DNO_CLAIM -DNO_READER
 reserve: claim even before the header | ring | own[i] | 22 | -DCLAIM_EVEN_EARLY -DNO_READER
-reserve: limit not looked at | ring | tail<=limit | 22 | -DNO_LIMIT_IN_RESERVE -DNO_READER
+reserve: limit not looked at | ring | -tail) | 22 | -DNO_LIMIT_IN_RESERVE -DNO_READER
 commit: before the record is filled in | ring | !(bad) | 22 | -DCOMMIT_BEFORE_PAYLOAD -DONE_READ
 reclaim: zeroes before reclaimed is raised | ring | !(bad) | 22 | -DZERO_BEFORE_RECLAIMED -DONE_READ
 reclaim: limit raised before it zeroes | ring | ==0 | 22 | -DLIMIT_BEFORE_ZERO -DNO_READER
 reclaim: zeroes headers only | ring | !=4 | 22 | -DZERO_HEADERS_ONLY -DNO_READER
 reclaim: after a restart zeroes from reclaimed on | ring | ==drained | 22 | -DRING=3 -DEND=6 -DRESTART -DZERO_FROM_RECLAIMED -DNO_READER
+bury: of a batch its header alone | ring | !=3 | 22 | -DRING=4 -DEND=8 -DNO_READER -DBATCH -DBURY_HEADER_ONLY
+commit: a batch before its records are filled in | ring | drained+2 | 22 | -DRING=4 -DEND=5 -DNO_READER -DBATCH -DCOMMIT_BEFORE_PAYLOAD
+read: padding is stepped into | ring | !(bad) | 22 | -DRING=4 -DEND=4 -DPUBS=1 -DBATCH -DINTO_PADDING
+positions that wrap compared by size | ring | tail<=limit | 22 | -DRING=3 -DWRAP -DNO_READER -DCOMPARED_BY_SIZE
+hole: claims that wrap compared by size | ring | invalid end | 22 | -DRING=3 -DEND=6 -DNO_READER -DCLAIMS_WRAP -DCLAIMS_BY_SIZE
 close: no membarrier | close | logged[i] | 22 | -DNO_MEMBARRIER
 close: membarrier before attention | close | logged[i] | 22 | -DBARRIER_BEFORE_ATTENTION
 close: state before close_pos | close | assertion | 22 | -DSTATE_BEFORE_CLOSE_POS
@@ -85,7 +98,33 @@ kick: membarrier before the announcement | sleep | invalid end | 22 | -DKICK -DB
 kick: drain_kicked stays | sleep | invalid end | 22 | -DKICK -DKICKED_STAYS
 kick: who waits kicked before, and the ring not looked at again | sleep | invalid end | 22 | -DKICK -DNAP -DNO_RECHECK
 kick: a publisher dies, and the drain is not told | sleep | invalid end | 22 | -DKICK -DDIE
+ack: who waits does not kick | ack | invalid end | 22 | -DNO_KICK
+ack: the bell loaded after the look | ack | invalid end | 22 | -DBELL_LAST
+ack: the bell rings before the position | ack | invalid end | 22 | -DBELL_BEFORE
+ack: the bell of what is written does not ring | ack | invalid end | 22 | -DNO_WRITTEN_BELL
+ack: the bits taken after the position | ack | invalid end | 22 | -DBITS_AFTER -DBOTH_DURABLE
+ack: the drain does not rearm | ack | invalid end | 22 | -DNO_REARM
+ack: kicked before it rearmed, and not looked again | ack | invalid end | 22 | -DNO_LOOK_AGAIN
+ack: a bell too small | ack | invalid end | 22 | -DBELL_BITS=1
 TABLE
+
+# At length, on request.
+if [ "$only" = full ]; then
+	only=
+	cat >"$dir/table" <<'TABLE'
+three publishers and the daemon die | close | holds | 27 | -DPUBS=3 -DLEN=4 -DDIE -DDEATHS=1
+three publishers, batches, the daemon dies | close | holds | 27 | -DPUBS=3 -DLEN=4 -DBATCH -DDEATHS=1
+publishers and the daemon die, twice, batches | close | holds | 25 | -DPUBS=2 -DLEN=4 -DDIE -DBATCH -DDEATHS=2
+a lapped reader, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=3 -DCLOSE_END=5 -DDIE -DDEATHS=1
+a lapped reader, batches, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=4 -DCLOSE_END=6 -DBATCH -DDIE -DDEATHS=1
+six records, both until durable | ack | holds | 27 | -DRECORDS=6 -DBOTH_DURABLE
+any number of laps, a lapped reader | ring | holds | 27 | -DRING=3 -DWRAP
+any number of laps, a lapped reader, the daemon dies | ring | holds | 27 | -DRING=3 -DWRAP -DRESTART
+any number of laps, batches, the daemon dies | ring | holds | 27 | -DRING=4 -DWRAP -DBATCH -DNO_READER -DRESTART
+any number of laps, three publishers | ring | holds | 27 | -DRING=3 -DWRAP -DPUBS=3 -DNO_READER
+TABLE
+	at_once=1
+fi
 
 # One search. Its line begins with "pass" or "FAIL"; $dir/N/out keeps what pan said.
 search()
@@ -104,7 +143,12 @@ search()
 	fi
 	start=$(date +%s)
 	code=0
-	./pan -m$depth -w"$slots" -n >out 2>&1 || code=$?
+	# Without an end the longest way is as long as there are states.
+	case $defs in
+	*WRAP*) deep=2000000 ;;
+	*) deep=$depth ;;
+	esac
+	./pan -m$deep -w"$slots" -n >out 2>&1 || code=$?
 	took=$(($(date +%s) - start))
 	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' out)
 	reached=$(sed -n 's/.*depth reached \([0-9]*\), errors.*/\1/p' out)
@@ -146,7 +190,7 @@ work()
 	done <"$dir/table"
 }
 
-work &
+[ "$at_once" = 1 ] || work &
 work
 wait
 passed=$(cat "$dir"/*.line | grep -c '^pass') || passed=0

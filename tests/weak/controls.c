@@ -28,7 +28,7 @@ const struct weak_control weak_controls[] = {
 	{ "ring_limit/load_acquire", "laps", "" },
 	/* reclaim */
 	{ "ring_reclaim/fence_full", "laps-short", "a record without its content" },
-	{ "ring_lapped/fence_acquire", "laps", "garbage was read" },
+	{ "ring_lapped/fence_acquire", "laps", "a record without its content" },
 	{ "ring_read_short/fence_acquire", "laps-short", "a record without its content" },
 	{ "ring_reclaimed/load_acquire", NULL,
 	  "what is read from there on is checked by itself, by limit and by ring_lapped()" },

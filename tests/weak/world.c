@@ -16,25 +16,35 @@ struct weak_site *weak_sites(size_t *ret_n)
 
 /* ---- plain memory ---- */
 
-/* A load of less or more than a location: as many as it takes, into the arena itself. */
+/*
+ * A load of less or more than a location: as many as it takes, and then all that they gave into the
+ * arena itself. Not one by one: whoever goes on between two of them uses the arena as well.
+ */
 static void weak_plain_read(char *at, size_t len)
 {
-	while (len > 0) {
-		size_t n = len < 8 - ((uintptr_t)at & 7) ? len : 8 - ((uintptr_t)at & 7);
+	char given[WEAK_RING_MAX];
+	size_t done = 0;
+
+	if (len > sizeof(given))
+		weak_fail("a plain load longer than a ring");
+	while (done < len) {
+		char *from = at + done;
+		size_t n = 8 - ((uintptr_t)from & 7);
 		struct weak_loc *loc;
 		uint64_t value;
 		size_t off;
 
-		loc = weak_loc(at, n > 4 ? 8 : 4);
+		n = len - done < n ? len - done : n;
+		loc = weak_loc(from, n > 4 ? 8 : 4);
 		if (loc->size < n)
 			n = loc->size;
-		off = (uintptr_t)at & (loc->size - 1);
+		off = (uintptr_t)from & (loc->size - 1);
 		weak_meet(loc, false);
 		value = weak_get(loc, WEAK_RELAXED);
-		memcpy(at, (char *)&value + off, n);
-		at += n;
-		len -= n;
+		memcpy(given + done, (char *)&value + off, n);
+		done += n;
 	}
+	memcpy(at, given, len);
 }
 
 void weak_memcpy(void *to, const void *from, size_t len)
