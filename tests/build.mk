@@ -11,6 +11,7 @@ TEST_HELPER_SRCS += \
 	tests/damage_bed.c \
 	tests/disk_log.c \
 	tests/harness.c \
+	tests/heartbeat.c \
 	tests/image.c \
 	tests/ledger.c \
 	tests/load.c \
@@ -110,6 +111,7 @@ STRESS_TESTS += \
 CRASH_TESTS += \
 	tests/crash_kills.c \
 	tests/crash_stops.c \
+	tests/control_stops.sh \
 	tests/control_storage.sh \
 	tests/crash_daemon_catalogue.c \
 	tests/crash_points.c \

@@ -47,13 +47,6 @@ static uint64_t pick(uint64_t n)
 	return harness_random(&seed) % n;
 }
 
-static void pause_ns(uint64_t ns)
-{
-	struct timespec pause = { .tv_nsec = (long)ns };
-
-	nanosleep(&pause, NULL);
-}
-
 static void open_round(void)
 {
 	crowd->seed = harness_random(&seed);
@@ -120,7 +113,7 @@ static void kill_some_time(pid_t pid, _Atomic int *begun, uint64_t within_ns)
 {
 	if (pick(4) > 0)
 		must(harness_until(has_begun, begun, 20), "the victim does not begin");
-	pause_ns(pick(within_ns));
+	harness_pause_ns(pick(within_ns));
 	kill(pid, SIGKILL);
 }
 
@@ -132,18 +125,6 @@ static bool reap_victim(pid_t pid)
 	must(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0,
 	     "a victim ended with %#x", (unsigned)status);
 	return WIFSIGNALED(status);
-}
-
-static void points_of(bool (*are)(const char *), struct testpoints *ret_points)
-{
-	struct testpoints known;
-
-	testpoints_of_sources(&known);
-	ret_points->n = 0;
-	for (size_t i = 0; i < known.n; i++)
-		if (are(known.names[i]))
-			testpoints_add(ret_points, known.names[i]);
-	must(ret_points->n > 0, "no such test points");
 }
 
 /* ---- publishers ---- */
@@ -178,7 +159,7 @@ START_TEST(publishers_killed_anywhere_cost_nothing_that_was_acknowledged)
 	struct testpoints points;
 
 	setup_crowd(0);
-	points_of(testpoints_is_publishers, &points);
+	testpoints_those(testpoints_is_publishers, &points);
 	while (n_killed < n) {
 		open_round();
 		for (int j = 0; j < ROUND && n_killed < n; j++, i++)
@@ -345,7 +326,7 @@ START_TEST(subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody)
 
 	setup_crowd(0);
 	heir->reader = account_reader_new(crowd->account);
-	points_of(testpoints_is_subscribers, &points);
+	testpoints_those(testpoints_is_subscribers, &points);
 	for (uint64_t done = 0; done < n; done += ROUND)
 		subscribe_round(heir, &points, n - done < ROUND ? n - done : ROUND);
 	report("subscribers", n);
@@ -434,11 +415,11 @@ static void kill_daemons(const struct testpoints *points, uint64_t i)
 	if (i % 2 == 0) {
 		kill_daemon_at(points->names[i / 2 % points->n]);
 	} else {
-		pause_ns(pick(20000000));
+		harness_pause_ns(pick(20000000));
 		kill_daemon_now();
 	}
 	for (uint64_t more = pick(ROW); more > 0; more--) {
-		pause_ns(pick(15000000));
+		harness_pause_ns(pick(15000000));
 		kill_daemon_now();
 	}
 }
@@ -491,7 +472,7 @@ START_TEST(daemons_killed_anywhere_and_while_they_recover_lose_nothing)
 
 	setenv("LEAT_KEEPER_EAGER", "1", 1);
 	setup_crowd(HARNESS_KEEP | HARNESS_TESTPOINTS);
-	points_of(is_daemons, &points);
+	testpoints_those(is_daemons, &points);
 	while ((killed = n_daemons_killed()) < n)
 		daemon_round(&points, n - killed < ROUND ? n - killed : ROUND);
 	printf("%llu of them at a test point\n", (unsigned long long)n_at_points);
@@ -520,7 +501,7 @@ static void die_all(_Atomic int begun[WRITERS])
 	}
 	for (unsigned i = 0; i < WRITERS; i++)
 		must(harness_until(has_begun, &begun[i], 20), "a publisher does not begin");
-	pause_ns(pick(60000000));
+	harness_pause_ns(pick(60000000));
 	/* In any order; who is left may still be told something. */
 	if (pick(2))
 		harness_bus_kill(&crowd->bus);
@@ -561,24 +542,19 @@ START_TEST(when_everybody_is_killed_what_was_written_is_there)
 }
 END_TEST
 
-static void add(Suite *suite, const char *name, const TTest *test)
-{
-	TCase *tcase = tcase_create(name);
-
-	tcase_set_timeout(tcase, getenv("LEAT_KILLS") ? 36000 : 240);
-	tcase_add_test(tcase, test);
-	suite_add_tcase(suite, tcase);
-}
-
 /* CK_RUN_CASE chooses one. */
 int main(void)
 {
 	Suite *suite = suite_create("crash_kills");
+	double seconds = getenv("LEAT_KILLS") ? 36000 : 240;
 
-	add(suite, "publishers", publishers_killed_anywhere_cost_nothing_that_was_acknowledged);
-	add(suite, "subscribers",
-	    subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody);
-	add(suite, "daemons", daemons_killed_anywhere_and_while_they_recover_lose_nothing);
-	add(suite, "everybody", when_everybody_is_killed_what_was_written_is_there);
+	harness_add(suite, "publishers",
+		    publishers_killed_anywhere_cost_nothing_that_was_acknowledged, seconds);
+	harness_add(suite, "subscribers",
+		    subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody, seconds);
+	harness_add(suite, "daemons", daemons_killed_anywhere_and_while_they_recover_lose_nothing,
+		    seconds);
+	harness_add(suite, "everybody", when_everybody_is_killed_what_was_written_is_there,
+		    seconds);
 	return harness_main(suite);
 }

@@ -92,18 +92,6 @@ static void report(const char *what, uint64_t n)
 	     "the others are held up for longer than the claim time-out");
 }
 
-static void points_of(bool (*are)(const char *), struct testpoints *ret_points)
-{
-	struct testpoints known;
-
-	testpoints_of_sources(&known);
-	ret_points->n = 0;
-	for (size_t i = 0; i < known.n; i++)
-		if (are(known.names[i]))
-			testpoints_add(ret_points, known.names[i]);
-	must(ret_points->n > 0, "no such test points");
-}
-
 /* ---- who stops itself at a point ---- */
 
 static char target[TESTPOINTS_NAME_LEN];
@@ -207,7 +195,7 @@ START_TEST(stopped_publishers_are_left_behind_and_told_the_truth)
 	struct testpoints points;
 
 	setup_crowd(0);
-	points_of(testpoints_is_publishers, &points);
+	testpoints_those(testpoints_is_publishers, &points);
 	while (stopped < n) {
 		uint64_t begin = stopped;
 
@@ -289,7 +277,7 @@ START_TEST(stopped_subscribers_are_noticed_by_nobody_and_miss_nothing)
 	setup_crowd(0);
 	for (int i = 0; i < TOGETHER; i++)
 		readers[i] = account_reader_new(crowd->account);
-	points_of(testpoints_is_subscribers, &points);
+	testpoints_those(testpoints_is_subscribers, &points);
 	while (stopped < n) {
 		struct crowd_part part = {
 			.crowd = crowd, .writer = 1, .n_steps = UINT64_MAX, .pause_us = 500
@@ -335,7 +323,6 @@ static bool is_stopped(void *arg)
 static bool stop_daemon(const char *name)
 {
 	struct standing standing = { .pid = crowd->bus.pid };
-	struct timespec pause = { .tv_nsec = CLAIM_TIMEOUT_MS * 1500000l };
 	bool stopped;
 	int fd;
 
@@ -347,7 +334,7 @@ static bool stop_daemon(const char *name)
 	if (!stopped && unlink(standing.armed) == 0)
 		return false;
 	must(harness_until(is_stopped, &standing, 10), "the daemon does not stop at %s", name);
-	nanosleep(&pause, NULL);
+	harness_pause_ns(CLAIM_TIMEOUT_MS * 1500000ull);
 	must(kill(standing.pid, SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
 	crowd_wait(crowd, 10, "when the daemon goes on");
 	return true;
@@ -366,7 +353,7 @@ START_TEST(a_stopped_daemon_loses_nothing)
 
 	setup_crowd(HARNESS_TESTPOINTS);
 	crowd->delays.bound_ns = 60000000000u; /* it is the daemon that everybody waits for */
-	points_of(is_daemons, &points);
+	testpoints_those(is_daemons, &points);
 	while (stopped < n) {
 		struct crowd_part part = { .crowd = crowd, .writer = 1, .n_steps = UINT64_MAX };
 		uint64_t begin = stopped;
@@ -386,22 +373,16 @@ START_TEST(a_stopped_daemon_loses_nothing)
 }
 END_TEST
 
-static void add(Suite *suite, const char *name, const TTest *test)
-{
-	TCase *tcase = tcase_create(name);
-
-	tcase_set_timeout(tcase, getenv("LEAT_STOPS") ? 36000 : 240);
-	tcase_add_test(tcase, test);
-	suite_add_tcase(suite, tcase);
-}
-
 /* CK_RUN_CASE chooses one. */
 int main(void)
 {
 	Suite *suite = suite_create("crash_stops");
+	double seconds = getenv("LEAT_STOPS") ? 36000 : 240;
 
-	add(suite, "publishers", stopped_publishers_are_left_behind_and_told_the_truth);
-	add(suite, "subscribers", stopped_subscribers_are_noticed_by_nobody_and_miss_nothing);
-	add(suite, "daemon", a_stopped_daemon_loses_nothing);
+	harness_add(suite, "publishers", stopped_publishers_are_left_behind_and_told_the_truth,
+		    seconds);
+	harness_add(suite, "subscribers",
+		    stopped_subscribers_are_noticed_by_nobody_and_miss_nothing, seconds);
+	harness_add(suite, "daemon", a_stopped_daemon_loses_nothing, seconds);
 	return harness_main(suite);
 }

@@ -9,6 +9,7 @@
 #include "shm/testpoint.h"
 
 static const uint64_t long_ns = 600000000000u;
+static const uint64_t probe_ns = 100000000u; /* for which one probe waits */
 
 struct reading {
 	struct crowd *crowd;
@@ -136,13 +137,13 @@ static void close_load(struct load *load, struct leat_bus *bus)
 static bool may_be_told(const struct crowd *crowd, int r)
 {
 	return r == 0 || r == -ESTALE ||
-	       (crowd->faults && (r == -ENOSPC || r == -EIO || r == -ETIMEDOUT || r == -EAGAIN));
+	       (crowd->faults && (r == -ENOSPC || r == -EIO || r == -EDQUOT || r == -EROFS ||
+				  r == -ETIMEDOUT || r == -EAGAIN));
 }
 
 int crowd_publish(void *arg)
 {
 	struct crowd_part *part = arg;
-	struct timespec pause = { .tv_nsec = (long)part->pause_us * 1000 };
 	struct crowd *crowd = part->crowd;
 	struct leat_bus *bus;
 	struct load load;
@@ -159,9 +160,47 @@ int crowd_publish(void *arg)
 		must(may_be_told(crowd, r), "publisher %u: %s (%s)", part->writer, leat_strerror(r),
 		     leat_publisher_detail(load.publisher));
 		if (part->pause_us)
-			nanosleep(&pause, NULL);
+			harness_pause_ns(part->pause_us * 1000);
 	}
 	testpoint_hook = NULL;
+	close_load(&load, bus);
+	return 0;
+}
+
+static int probe_shard(struct crowd *crowd, struct load *load, uint32_t shard)
+{
+	uint64_t begin = harness_now_ns(), number = account_n(crowd->account, load->writer);
+	struct leat_result result;
+	int r = load_publish(load, 20, (int32_t)shard, &result);
+
+	if (r == 0)
+		r = leat_wait(load->publisher, shard, result.pos, LEAT_ACK_DURABLE,
+			      load->timeout_ns);
+	if (r < 0)
+		return r;
+	account_told(crowd->account, load->writer, number, &result, LEAT_ACK_DURABLE);
+	store_release(&crowd->probed_ns[shard], begin);
+	return 0;
+}
+
+int crowd_probe(void *arg)
+{
+	struct crowd_part *part = arg;
+	struct crowd *crowd = part->crowd;
+	struct leat_bus *bus;
+	struct load load;
+
+	open_load(crowd, part->writer, part->seed, &load, &bus);
+	load.timeout_ns = probe_ns;
+	while (!load_acquire(&crowd->stop)) {
+		for (uint32_t i = 0; i < crowd->n_shards; i++) {
+			int r = probe_shard(crowd, &load, i);
+
+			must(may_be_told(crowd, r), "the probe: %s (%s)", leat_strerror(r),
+			     leat_publisher_detail(load.publisher));
+		}
+		harness_pause_ns(part->pause_us * 1000);
+	}
 	close_load(&load, bus);
 	return 0;
 }
@@ -169,7 +208,6 @@ int crowd_publish(void *arg)
 static int publish_steadily(void *arg)
 {
 	struct crowd *crowd = *(struct crowd **)arg;
-	struct timespec pause = { .tv_nsec = (long)crowd->pause_us * 1000 };
 	struct leat_result result;
 	struct leat_bus *bus;
 	struct load load;
@@ -180,7 +218,7 @@ static int publish_steadily(void *arg)
 		r = load_publish(&load, 20, LEAT_SHARD_ANY, &result);
 		must(may_be_told(crowd, r), "the steady publisher: %s (%s)", leat_strerror(r),
 		     leat_publisher_detail(load.publisher));
-		nanosleep(&pause, NULL);
+		harness_pause_ns(crowd->pause_us * 1000);
 	}
 	for (uint32_t i = 0; i < crowd->n_shards; i++) {
 		/* The faults are over; what they left must be as well, before long. */
@@ -188,16 +226,16 @@ static int publish_steadily(void *arg)
 			r = load_publish(&load, 20, (int32_t)i, &result);
 			if (r == 0 || !crowd->faults)
 				break;
-			nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+			harness_pause_ns(20000000);
 		}
 		must(r == 0, "the last record: %s", leat_publisher_detail(load.publisher));
 		store_release(&crowd->end[i], result.pos);
 	}
 	for (int tries = 0; tries < 500; tries++) {
 		r = load_flush(&load, LEAT_ACK_DURABLE);
-		if (r != -ENOSPC || !crowd->faults)
+		if (r == 0 || !crowd->faults)
 			break;
-		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+		harness_pause_ns(20000000);
 	}
 	must(r == 0, "the last flush: %s", leat_publisher_detail(load.publisher));
 	close_load(&load, bus);
@@ -220,8 +258,10 @@ void crowd_open(struct crowd *crowd)
 	options.retain_len = crowd->retain_len;
 	harness_stream(bus, crowd->stream, crowd->n_shards, crowd->ring_len, &options);
 	leat_close(bus);
-	for (uint32_t i = 0; i < crowd->n_shards; i++)
+	for (uint32_t i = 0; i < crowd->n_shards; i++) {
 		store_release(&crowd->end[i], 0);
+		store_release(&crowd->probed_ns[i], 0);
+	}
 	for (int i = 0; i < CROWD_READERS; i++) {
 		struct reading reading = { crowd, i };
 
@@ -252,7 +292,29 @@ void crowd_wait(struct crowd *crowd, uint64_t n, const char *when)
 
 	for (int i = 0; i < CROWD_READERS; i++)
 		goal.n[i] = load_acquire(&crowd->n_read[i]) + n;
-	must(harness_until(all_got, &goal, 60), "somebody stands still %s", when);
+	must(harness_until(all_got, &goal, harness_patience(60)), "somebody stands still %s", when);
+}
+
+struct service {
+	struct crowd *crowd;
+	uint64_t since_ns;
+};
+
+static bool is_served(void *arg)
+{
+	struct service *service = arg;
+
+	for (uint32_t i = 0; i < service->crowd->n_shards; i++)
+		if (load_acquire(&service->crowd->probed_ns[i]) < service->since_ns)
+			return false;
+	return true;
+}
+
+bool crowd_is_served(struct crowd *crowd, double seconds)
+{
+	struct service service = { crowd, harness_now_ns() };
+
+	return harness_until(is_served, &service, seconds);
 }
 
 void crowd_end(struct crowd *crowd)

@@ -43,6 +43,8 @@ struct crowd {
 	_Atomic uint64_t n_read[CROWD_READERS];
 	struct account_reader *readers[CROWD_READERS]; /* by isolation */
 	struct account_reader *late;
+	/* When the last probe began that came through to the disk. */
+	_Atomic uint64_t probed_ns[ACCOUNT_SHARDS_MAX];
 	struct crowd_delays delays; /* of what the steady one publishes, for isolation ring */
 	pid_t reader_pids[CROWD_READERS];
 	pid_t steady_pid;
@@ -65,6 +67,10 @@ void crowd_init(struct crowd *crowd, unsigned n_writers, uint64_t n);
 void crowd_open(struct crowd *crowd);
 /* harness_fork() function of a struct crowd_part. */
 int crowd_publish(void *part);
+/* The same, of one who asks all the time whether records of all shards become durable. */
+int crowd_probe(void *part);
+/* Waits until that is so for those that are published from now on; false after `seconds`. */
+bool crowd_is_served(struct crowd *crowd, double seconds);
 /* Reads the log from its earliest record up to now, in this process. */
 void crowd_read_late(struct crowd *crowd);
 /* Wants every subscriber to get n more records. */

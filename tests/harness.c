@@ -53,6 +53,21 @@ uint64_t harness_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+double harness_patience(double seconds)
+{
+	const char *given = getenv("LEAT_RESUME");
+
+	return given ? strtod(given, NULL) : seconds;
+}
+
+void harness_pause_ns(uint64_t ns)
+{
+	struct timespec pause = { .tv_sec = (time_t)(ns / 1000000000u),
+				  .tv_nsec = (long)(ns % 1000000000u) };
+
+	nanosleep(&pause, NULL);
+}
+
 bool harness_until(bool (*cond)(void *arg), void *arg, double seconds)
 {
 	uint64_t left = (uint64_t)(seconds * 1e9), last = harness_now_ns();
@@ -563,6 +578,15 @@ static int show_log(const char *path, const struct stat *st, int type, struct FT
 	if (file)
 		fclose(file);
 	return 0;
+}
+
+void harness_add(Suite *suite, const char *name, const TTest *test, double seconds)
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, seconds);
+	tcase_add_test(tcase, test);
+	suite_add_tcase(suite, tcase);
 }
 
 int harness_skip(const char *why)

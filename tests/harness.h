@@ -53,6 +53,8 @@ void harness_fail(const char *file, int line, const char *format, ...)
 
 /* Runs all cases, cleans up, shows the daemons' logs if one failed; the program's exit status. */
 int harness_main(Suite *suite);
+/* A case of that name, for $CK_RUN_CASE, of one test that takes so long at most. */
+void harness_add(Suite *suite, const char *name, const TTest *test, double seconds);
 /* Exit status of a program that cannot be tried here; says why. */
 int harness_skip(const char *why);
 
@@ -120,6 +122,9 @@ void harness_output_deinit(struct harness_output *output);
 /* ---- time, chance, shared memory ---- */
 
 uint64_t harness_now_ns(void);
+/* So many seconds, or what $LEAT_RESUME says: a negative control is not to wait that long. */
+double harness_patience(double seconds);
+void harness_pause_ns(uint64_t ns);
 /* Polls cond(arg) until it is true; false when that takes longer than `seconds`. */
 bool harness_until(bool (*cond)(void *arg), void *arg, double seconds);
 /* From $LEAT_SEED or the clock; printed, so that a failure can be tried again. */

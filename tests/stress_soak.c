@@ -2,9 +2,11 @@
 /*
  * Everything at once, for as long as $SOAK says (90s, 10m, 1h): two streams with several publishers
  * of all levels and sizes and followers of all isolations; publishers, subscribers and the daemon
- * are killed and stopped, rings grow and shrink, segments are deleted, the disk fills and empties.
- * Every round ends with a look at the account of all that was acknowledged, and at what the daemon,
- * its keeper and this process hold: memory, fds and threads stay what they were.
+ * are killed and stopped, rings grow and shrink, segments are deleted, the disk fails, fills and
+ * empties. After each of these all shards serve within a second again, which a probe sees that
+ * publishes all the time. Every round ends with a look at the account of all that was acknowledged,
+ * and at what the daemon, its keeper and this process hold: memory, fds and threads stay what they
+ * were.
  */
 /* TEST_TIMEOUT=400 */
 #include <dirent.h>
@@ -14,12 +16,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "persist/file.h"
 #include "tests/crowd.h"
+#include "tests/fault_file.h"
+#include "tests/heartbeat.h"
 
 enum {
 	SECONDS = 60,
@@ -27,10 +32,15 @@ enum {
 	CROWDS = 2,
 	PUBLISHERS = 3, /* of each stream, and the steady one */
 	RECORDS = 1 << 16,
-	CALM_ROUNDS = 4, /* after so many the daemon is killed as well, in one round */
+	PROBE = 1 + PUBLISHERS, /* its number as a writer */
+	CALM_ROUNDS = 4,        /* after so many the daemon is killed as well, in one round */
+	CALM_ROUNDS_SHORT = 1,  /* without $SOAK */
+	SERVICE_MS = 1000,      /* after a trouble, and what the machine stood still */
+	SERVICE_SHORT_MS = 5000,
 	/* What may grow between two rounds at rest, in all. */
 	SLACK_KIB = 6 << 10,
 	SLACK_FDS = 4,
+	SLACK_THREADS = 8, /* workers begin when they are first needed, and the kernel has some */
 };
 
 static const char *const names[CROWDS] = { "kept", "short" };
@@ -43,9 +53,10 @@ static const struct account_terms terms[CROWDS] = {
 static struct crowd *crowds[CROWDS];
 static struct harness_bus *bus;
 static uint64_t seed;
-static pid_t publishers[CROWDS][PUBLISHERS];
+static pid_t publishers[CROWDS][PUBLISHERS], probes[CROWDS];
+static struct fault_file *fault;
 static struct {
-	uint64_t kills, stops, daemons, fills, resizes, readers, rounds, tried, told;
+	uint64_t daemons, rounds, tried, told;
 } done;
 
 static uint64_t pick(uint64_t n)
@@ -55,10 +66,12 @@ static uint64_t pick(uint64_t n)
 
 static void pause_ms(uint64_t ms)
 {
-	struct timespec pause = { .tv_sec = (time_t)(ms / 1000),
-				  .tv_nsec = (long)(ms % 1000) * 1000000 };
+	harness_pause_ns(ms * 1000000);
+}
 
-	nanosleep(&pause, NULL);
+static uint64_t calm_rounds(void)
+{
+	return getenv("SOAK") ? CALM_ROUNDS : CALM_ROUNDS_SHORT;
 }
 
 static uint64_t soak_seconds(void)
@@ -123,7 +136,7 @@ static struct holdings holdings_of(pid_t pid)
 static bool stays(const struct holdings *now, const struct holdings *first)
 {
 	return now->kib <= first->kib + SLACK_KIB && now->fds <= first->fds + SLACK_FDS &&
-	       now->threads <= first->threads;
+	       now->threads <= first->threads + SLACK_THREADS;
 }
 
 struct watched {
@@ -170,6 +183,15 @@ static void start_publisher(int c, int i)
 	publishers[c][i] = harness_fork(crowd_publish, &part);
 }
 
+static void start_probe(int c)
+{
+	struct crowd_part part = {
+		.crowd = crowds[c], .writer = PROBE, .pause_us = 5000, .seed = harness_random(&seed)
+	};
+
+	probes[c] = harness_fork(crowd_probe, &part);
+}
+
 static void kill_publisher(void)
 {
 	int c = (int)pick(CROWDS), i = (int)pick(PUBLISHERS), status;
@@ -179,7 +201,6 @@ static void kill_publisher(void)
 	status = harness_reap(publishers[c][i], 60);
 	must(WIFSIGNALED(status), "a publisher ended with %#x", (unsigned)status);
 	start_publisher(c, i);
-	done.kills++;
 }
 
 /* Publishers and followers alike, longer than a claim may be held. */
@@ -192,7 +213,6 @@ static void stop_somebody(void)
 	must(kill(pid, SIGSTOP) == 0, "SIGSTOP: %s", strerror(errno));
 	pause_ms(100 + pick(400));
 	must(kill(pid, SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
-	done.stops++;
 }
 
 /* ---- subscribers that come and go ---- */
@@ -224,30 +244,25 @@ static void read_late(void)
 	kill(pid, SIGKILL);
 	status = harness_reap(pid, 20);
 	must(WIFSIGNALED(status), "a late subscriber ended with %#x", (unsigned)status);
-	done.readers++;
 }
 
 /* ---- the daemon, its disk, its rings ---- */
-
-static bool bus_answers(void *arg)
-{
-	struct leat_bus *handle;
-
-	(void)arg;
-	if (leat_connect(bus->sock, NULL, &handle) < 0)
-		return false;
-	leat_close(handle);
-	return true;
-}
 
 static void kill_daemon(void)
 {
 	pid_t pid = harness_daemon_pid(bus);
 
 	must(pid != bus->pid && kill(pid, SIGKILL) == 0, "kill: %s", strerror(errno));
-	pause_ms(pick(50));
-	must(harness_until(bus_answers, NULL, 30), "no daemon comes back");
 	done.daemons++;
+}
+
+static void stop_daemon(void)
+{
+	pid_t pid = harness_daemon_pid(bus);
+
+	must(kill(pid, SIGSTOP) == 0, "SIGSTOP: %s", strerror(errno));
+	pause_ms(50 + pick(400));
+	must(kill(pid, SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
 }
 
 static void fill_disk(void)
@@ -267,7 +282,28 @@ static void fill_disk(void)
 	close(fd);
 	pause_ms(100 + pick(900));
 	must(unlink(path) == 0, "%s: %s", path, strerror(errno));
-	done.fills++;
+}
+
+/* Calls that write fail, for one stream or for all, a few or all for a while. */
+static void fail_disk(void)
+{
+	static const uint32_t kinds[] = {
+		1u << FILE_WRITE,    1u << FILE_FDATASYNC,
+		1u << FILE_FSYNC,    1u << FILE_ALLOCATE,
+		1u << FILE_RENAME,   1u << FILE_UNLINK,
+		1u << FILE_TRUNCATE, 1u << FILE_WRITE | 1u << FILE_FDATASYNC,
+	};
+	static const uint32_t errors[] = { EIO, ENOSPC, EDQUOT, EROFS };
+	static const char *const paths[] = { "", "/kept/", "/short/" };
+	bool for_a_while = pick(2);
+
+	strcpy(fault->path, paths[pick(ARRAY_LEN(paths))]);
+	store_relaxed(&fault->error, errors[pick(ARRAY_LEN(errors))]);
+	store_relaxed(&fault->one_in, 1 + (uint32_t)pick(3));
+	store_relaxed(&fault->left, for_a_while ? UINT32_MAX : 1 + (uint32_t)pick(6));
+	store_release(&fault->kinds, kinds[pick(ARRAY_LEN(kinds))]);
+	pause_ms(pick(for_a_while ? 500 : 60));
+	store_release(&fault->kinds, 0);
 }
 
 /* What the daemon answers depends on what else happens to it. */
@@ -278,37 +314,111 @@ static void change_stream(void)
 		{ "sync", "always" }, { "sync", "20ms" },
 	};
 	struct leat_bus *handle = harness_connect(bus);
-	const char *const *change = changes[pick(sizeof(changes) / sizeof(changes[0]))];
+	const char *const *change = changes[pick(ARRAY_LEN(changes))];
 	int r = leat_stream_alter(handle, names[pick(CROWDS)], change[0], change[1]);
 
 	must(r == 0 || r == -ENOTCONN || r == -ENOSPC || r == -EAGAIN || r == -ETIMEDOUT ||
 		     r == -EINVAL,
 	     "%s=%s: %s", change[0], change[1], leat_detail(handle));
 	leat_close(handle);
-	done.resizes++;
+}
+
+static struct trouble {
+	const char *name;
+	void (*make)(void);
+	bool with_daemon; /* only in rounds in which the daemon is killed */
+	uint64_t n;
+	uint64_t longest_ns; /* until all was served again */
+	uint64_t frozen_ns;  /* of that the machine stood still */
+} troubles[] = {
+	{ "a publisher killed", kill_publisher, false, 0, 0, 0 },
+	{ "somebody stopped", stop_somebody, false, 0, 0, 0 },
+	{ "a late subscriber", read_late, false, 0, 0, 0 },
+	{ "a full disk", fill_disk, false, 0, 0, 0 },
+	{ "a failing disk", fail_disk, false, 0, 0, 0 },
+	{ "a stream altered", change_stream, false, 0, 0, 0 },
+	{ "the daemon stopped", stop_daemon, false, 0, 0, 0 },
+	{ "the daemon killed", kill_daemon, true, 0, 0, 0 },
+};
+
+static void show_figures(void)
+{
+	struct harness_output output;
+
+	harness_run(bus, NULL, &output, (const char *[]){ "leat", "stat", "--json", NULL });
+	printf("%s%s\n", output.out, output.err);
+	fflush(stdout);
+	harness_output_deinit(&output);
+}
+
+/* From now on, when the trouble is over, until what is published becomes durable everywhere. */
+static void wait_for_service(struct trouble *trouble)
+{
+	uint64_t service_ns = (getenv("SOAK") ? SERVICE_MS : SERVICE_SHORT_MS) * 1000000ull;
+	uint64_t begin = harness_now_ns(), frozen = heartbeat_lost_ns(), took;
+
+	for (int c = 0; c < CROWDS; c++) {
+		bool served = crowd_is_served(crowds[c], 60);
+
+		if (!served)
+			show_figures();
+		must(served, "%s is not served after %s", names[c], trouble->name);
+	}
+	took = harness_now_ns() - begin;
+	trouble->n++;
+	if (took <= trouble->longest_ns)
+		return;
+	heartbeat_settle();
+	frozen = heartbeat_lost_ns() - frozen;
+	if (took > frozen + service_ns)
+		show_figures();
+	must(took <= frozen + service_ns,
+	     "it takes %llu ms until all is served again after %s, %llu of them on a machine that "
+	     "stands still",
+	     (unsigned long long)took / 1000000, trouble->name,
+	     (unsigned long long)frozen / 1000000);
+	trouble->longest_ns = took;
+	trouble->frozen_ns = frozen;
 }
 
 static void do_something(bool also_daemon)
 {
-	static void (*const what[])(void) = { kill_publisher, kill_publisher, stop_somebody,
-					      read_late,      fill_disk,      change_stream };
+	struct trouble *trouble;
 
-	if (also_daemon && pick(4) == 0)
-		kill_daemon();
-	else
-		what[pick(sizeof(what) / sizeof(what[0]))]();
+	do
+		trouble = &troubles[pick(ARRAY_LEN(troubles))];
+	while (trouble->with_daemon && !also_daemon);
+	trouble->make();
+	wait_for_service(trouble);
 	pause_ms(pick(100));
 }
 
 /* ---- rounds ---- */
 
+/* Mapped by each daemon as well, for as long as this process holds its fd. */
+static void make_fault(void)
+{
+	int fd = memfd_create("fault", MFD_CLOEXEC);
+	char path[64];
+
+	must(fd >= 0 && ftruncate(fd, sizeof(*fault)) == 0, "memfd: %s", strerror(errno));
+	fault = mmap(NULL, sizeof(*fault), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(fault != MAP_FAILED, "mmap: %s", strerror(errno));
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	setenv("LEAT_FAULT_FILE", path, 1);
+}
+
 static void make_crowds(void)
 {
+	char data[112];
+
 	bus = harness_shared(sizeof(*bus));
 	setenv("LEAT_KEEPER_EAGER", "1", 1);
 	harness_bus_start(bus, HARNESS_KEEP | HARNESS_TESTPOINTS | HARNESS_DISK);
 	if (!(bus->flags & HARNESS_DISK))
 		printf("no disk of its own can be had here: it never fills\n");
+	snprintf(data, sizeof(data), "%s/data", bus->dir);
+	heartbeat_start(data);
 	for (int c = 0; c < CROWDS; c++) {
 		struct crowd *crowd = harness_shared(sizeof(*crowd));
 
@@ -321,7 +431,7 @@ static void make_crowds(void)
 		crowd->retain_len = c == 1 ? 4 << 20 : 0;
 		crowd->faults = true;
 		strcpy(crowd->stream, names[c]);
-		crowd_init(crowd, 1 + PUBLISHERS, RECORDS);
+		crowd_init(crowd, 1 + PUBLISHERS + 1, RECORDS);
 		crowds[c] = crowd;
 	}
 }
@@ -342,6 +452,7 @@ static void close_stream(int c)
 	store_release(&crowds[c]->stop, 1);
 	for (int i = 0; i < PUBLISHERS; i++)
 		harness_reap_ok(publishers[c][i], 90, "a publisher");
+	harness_reap_ok(probes[c], 90, "a probe");
 	crowd_end(crowds[c]);
 	harness_run(bus, NULL, &output, (const char *[]){ "leat", "verify", names[c], NULL });
 	must(output.status == 0, "verify %s: %s%s", names[c], output.out, output.err);
@@ -354,7 +465,7 @@ static void close_stream(int c)
 
 static void play_round(void)
 {
-	bool also_daemon = done.rounds % (CALM_ROUNDS + 1) == CALM_ROUNDS;
+	bool also_daemon = done.rounds % (calm_rounds() + 1) == calm_rounds();
 	uint64_t begin = harness_now_ns();
 	char data[112];
 
@@ -363,6 +474,7 @@ static void play_round(void)
 		crowd_open(crowds[c]);
 		for (int i = 0; i < PUBLISHERS; i++)
 			start_publisher(c, i);
+		start_probe(c);
 	}
 	/* By count as well, so that each round does something on a slow machine. */
 	for (int n = 0; n < 10 || harness_now_ns() - begin < ROUND_SECONDS * 1000000000ull; n++)
@@ -377,14 +489,15 @@ static void play_round(void)
 
 static void report(const struct watched watched[], int n)
 {
-	printf("%llu rounds: %llu publishers killed, %llu processes stopped, %llu daemons killed, "
-	       "disk full %llu times, %llu changes, %llu late subscribers; %llu records tried, "
-	       "%llu acknowledged, all there\n",
-	       (unsigned long long)done.rounds, (unsigned long long)done.kills,
-	       (unsigned long long)done.stops, (unsigned long long)done.daemons,
-	       (unsigned long long)done.fills, (unsigned long long)done.resizes,
-	       (unsigned long long)done.readers, (unsigned long long)done.tried,
+	printf("%llu rounds; %llu records tried, %llu acknowledged, all there\n",
+	       (unsigned long long)done.rounds, (unsigned long long)done.tried,
 	       (unsigned long long)done.told);
+	for (size_t i = 0; i < ARRAY_LEN(troubles); i++)
+		printf("  %s %llu times: served again after %llu ms at most (the machine stood "
+		       "still for %llu)\n",
+		       troubles[i].name, (unsigned long long)troubles[i].n,
+		       (unsigned long long)troubles[i].longest_ns / 1000000,
+		       (unsigned long long)troubles[i].frozen_ns / 1000000);
 	for (int i = 0; i < n; i++)
 		printf("  %s: %llu KiB (%llu at first), %llu fds (%llu), %llu threads (%llu)\n",
 		       watched[i].name, (unsigned long long)watched[i].now.kib,
@@ -402,9 +515,10 @@ START_TEST(whatever_happens_nothing_is_lost_and_nothing_grows)
 	struct watched watched[3] = { 0 };
 
 	seed = harness_seed();
+	make_fault();
 	make_crowds();
-	/* At least until the daemon was killed and two rounds came after that. */
-	while (harness_now_ns() < end || done.rounds < 2) {
+	/* At least until the daemon was killed and a round came after that. */
+	while (harness_now_ns() < end || done.rounds < calm_rounds() + 2) {
 		uint64_t killed = done.daemons;
 		pid_t pid = harness_daemon_pid(bus);
 
@@ -416,6 +530,8 @@ START_TEST(whatever_happens_nothing_is_lost_and_nothing_grows)
 		look_at(&watched[2], "this process", getpid());
 		report(watched, 3);
 	}
+	must(load_relaxed(&fault->n_hit) > 0, "no call on files was made to fail");
+	printf("%u calls on files failed\n", load_relaxed(&fault->n_hit));
 	harness_bus_stop(bus);
 }
 END_TEST
@@ -423,10 +539,8 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("stress_soak");
-	TCase *tcase = tcase_create("soak");
 
-	tcase_set_timeout(tcase, getenv("SOAK") ? 1e7 : 390);
-	tcase_add_test(tcase, whatever_happens_nothing_is_lost_and_nothing_grows);
-	suite_add_tcase(suite, tcase);
+	harness_add(suite, "soak", whatever_happens_nothing_is_lost_and_nothing_grows,
+		    getenv("SOAK") ? 1e7 : 390);
 	return harness_main(suite);
 }

@@ -65,14 +65,6 @@ struct world {
 static struct world *world;
 static struct fault_file *fault;
 
-static void pause_ns(uint64_t ns)
-{
-	struct timespec pause = { .tv_sec = (time_t)(ns / 1000000000u),
-				  .tv_nsec = (long)(ns % 1000000000u) };
-
-	nanosleep(&pause, NULL);
-}
-
 /* ---- publishing ---- */
 
 static size_t make_record(uint64_t number, char *buf)
@@ -138,7 +130,7 @@ static int publish(void *arg)
 			     leat_publisher_detail(publisher));
 			store_release(&world->last_error[shard], r);
 			fetch_add_acq_rel(&world->n_refused[shard], 1);
-			pause_ns(2 * ms);
+			harness_pause_ns(2 * ms);
 			continue;
 		}
 		world->entries[shard][n].pos = result.pos;
@@ -147,7 +139,7 @@ static int publish(void *arg)
 		store_release(&world->n_published[shard], ++n);
 		if (n % BURST == 0) {
 			wait_for(publisher, shard, n);
-			pause_ns(ms);
+			harness_pause_ns(ms);
 		}
 	}
 	leat_publisher_close(publisher);
@@ -193,22 +185,15 @@ static bool is_durable(void *arg)
 	return load_acquire(&world->n_durable[goal->shard]) >= goal->n;
 }
 
-/* LEAT_RESUME: for a negative control, which is not to wait that long. */
-static double resume_s(void)
-{
-	const char *given = getenv("LEAT_RESUME");
-
-	return given ? strtod(given, NULL) : RESUME_S;
-}
-
 /* Some more of this shard's records become durable; how long it took. */
 static uint64_t wait_on(unsigned shard, const char *when)
 {
 	struct goal goal = { shard, load_acquire(&world->n_published[shard]) + 1 };
 	uint64_t begin = harness_now_ns();
 
-	must(harness_until(is_durable, &goal, resume_s()), "shard %u stands still %s (%s)", shard,
-	     when, leat_strerror(load_acquire(&world->last_error[shard])));
+	must(harness_until(is_durable, &goal, harness_patience(RESUME_S)),
+	     "shard %u stands still %s (%s)", shard, when,
+	     leat_strerror(load_acquire(&world->last_error[shard])));
 	return harness_now_ns() - begin;
 }
 
@@ -363,7 +348,7 @@ static uint64_t one_fault(uint64_t *seed)
 	store_relaxed(&fault->left,
 		      for_ever ? UINT32_MAX : 1 + (uint32_t)(harness_random(seed) % 6));
 	store_release(&fault->kinds, kinds);
-	pause_ns(harness_random(seed) % (for_ever ? 400 * ms : 60 * ms));
+	harness_pause_ns(harness_random(seed) % (for_ever ? 400 * ms : 60 * ms));
 	if (for_ever)
 		wait_on(1, "while the other one's disk fails");
 	store_release(&fault->kinds, 0);
@@ -448,7 +433,7 @@ static void fill(const char *ballast)
 
 		at += n > 0 ? n : 0;
 		if (n <= 0)
-			pause_ns(ms);
+			harness_pause_ns(ms);
 		must(harness_now_ns() - begin < 60000 * ms, "nobody notices the full disk");
 	}
 	close(fd);

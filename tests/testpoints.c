@@ -72,3 +72,15 @@ void testpoints_of_sources(struct testpoints *ret_points)
 	}
 	must(ret_points->n > 0, "no test points in the sources");
 }
+
+void testpoints_those(bool (*are)(const char *name), struct testpoints *ret_points)
+{
+	struct testpoints known;
+
+	testpoints_of_sources(&known);
+	ret_points->n = 0;
+	for (size_t i = 0; i < known.n; i++)
+		if (are(known.names[i]))
+			testpoints_add(ret_points, known.names[i]);
+	must(ret_points->n > 0, "no such test points");
+}

@@ -18,6 +18,8 @@ struct testpoints {
 
 /* All of the sources below the current directory. */
 void testpoints_of_sources(struct testpoints *ret_points);
+/* Those of them for which `are` says so; there is at least one. */
+void testpoints_those(bool (*are)(const char *name), struct testpoints *ret_points);
 /* Adds a name unless it is there; the caller sees to it that only one process does. */
 void testpoints_add(struct testpoints *points, const char *name);
 bool testpoints_has(const struct testpoints *points, const char *name);
