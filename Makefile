@@ -134,7 +134,7 @@ C_TESTS := $(filter %.c,$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \
 	$(CRASH_TESTS) $(SYS_TESTS) $(BENCH_PROGRAMS))
 PRODUCT_SRCS := $(sort $(LIB_SRCS) $(PERSIST_SRCS) $(DAEMON_SRCS) $(TOOLS_SRCS))
 TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c \
-	tests/testpoint_dir.c tests/fault_file.c tests/counts.c
+	tests/testpoint_dir.c tests/fault_file.c tests/counts.c tests/fail_calls.c
 
 $(B)/obj/%.o: %.c Makefile $(flags_file)
 	$(call say,CC,$<)
@@ -226,6 +226,13 @@ $(B)/tests/leat: $(call tobj,$(TOOLS_SRCS)) \
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(tools_LIBS)
 
+# Loaded before the C library, whose calls it lets fail; sanitizers want that place themselves.
+FAIL_CALLS := $(if $(filter release debug,$(VARIANT)),$(B)/tests/fail_calls.so)
+$(B)/tests/fail_calls.so: $(B)/obj/tests/fail_calls.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -shared -o $@ $< $(ALL_LDFLAGS) -ldl
+
 # ---- test programs ----------------------------------------------------------
 
 # What a program is linked with follows from the second word of its name: the parts
@@ -266,7 +273,8 @@ ALL := $(call obj,$(PRODUCT_SRCS)) \
 	$(call has,daemon/main.c,$(B)/leatd) $(call has,tools/leat.c,$(B)/leat) \
 	$(call peer_program,$(PEERS_HERE))
 ALL_TESTS := $(call program,$(C_TESTS)) \
-	$(call has,daemon/main.c,$(B)/tests/leatd) $(call has,tools/leat.c,$(B)/tests/leat)
+	$(call has,daemon/main.c,$(B)/tests/leatd) $(call has,tools/leat.c,$(B)/tests/leat) \
+	$(FAIL_CALLS)
 RUN := tests/run.sh -o $(B)/test-logs
 TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=1:abort_on_error=0} \
@@ -313,7 +321,8 @@ check-hostile: all $(hostile_PROGRAMS)  ## run the tests of hostile clients; the
 fuzz: $(call program,$(filter %.c,$(FUZZ_TESTS)))  ## VARIANT=fuzz: each fuzzer for FUZZ_SECONDS, 60 by default
 	$(Q)$(TEST_ENV) tests/fuzz_long.sh $^
 FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c \
-	tests/crash_daemon_catalogue.c
+	tests/crash_daemon_catalogue.c tests/control_failing.sh tests/sys_failing_commands.c \
+	tests/sys_failing_daemon.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
 	$(Q)$(MAKE) check-kills

@@ -259,10 +259,10 @@ static int receive_reply(int fd, uint64_t id, struct deadline *deadline,
 		r = wait_socket(fd, POLLIN, deadline);
 		if (r == 0)
 			r = receive_packet(fd, reply, detail);
-		if (r == -EAGAIN)
+		if (r == -EAGAIN && !deadline_over(deadline))
 			continue;
 		if (r < 0)
-			return r;
+			return r == -EAGAIN ? -ETIMEDOUT : r;
 		if (!control_get_u64(reply->object, "id", &got) || got == id)
 			return receive_body(reply);
 		control_reply_deinit(reply);
@@ -301,6 +301,8 @@ static int send_packet(struct control *control, const char *text, size_t len,
 		r = wait_socket(control->fd, POLLOUT, deadline);
 		if (r < 0)
 			return r;
+		if (deadline_over(deadline))
+			return -ETIMEDOUT;
 	}
 }
 
@@ -434,11 +436,16 @@ static int connect_once(struct control *control, struct deadline *deadline, stru
 	if (control->fd >= 0)
 		return 0;
 	r = connect_socket(control, deadline);
-	if (r == 0)
-		r = hello(control, deadline, detail);
-	else
+	if (r < 0) {
 		detail_fail(detail, r, "no daemon answers at %s (%s): start one with `leatd`", path,
 			    strerror(-r));
+	} else {
+		r = hello(control, deadline, detail);
+		if (r == -ENOTCONN || r == -ETIMEDOUT)
+			detail_fail(detail, r, "the daemon at %s %s", path,
+				    r == -ENOTCONN ? "ended the connection at once"
+						   : "does not answer");
+	}
 	if (r < 0) {
 		hang_up(control);
 		return r;

@@ -72,13 +72,28 @@ static int catalogue_errno(int r)
 	}
 }
 
+/* What SQLite makes of it, and what the system had said: only both together tell what to do. */
+static const char *catalogue_why(struct catalogue *c, int r, char *buf, size_t len)
+{
+	int kind = r & 0xff, error = 0;
+
+	if (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL ||
+	    kind == SQLITE_PERM || kind == SQLITE_READONLY || kind == SQLITE_AUTH)
+		error = sqlite3_system_errno(c->db);
+	snprintf(buf, len, "%s%s%s", sqlite3_errmsg(c->db), error ? ": " : "",
+		 error ? strerror(error) : "");
+	return buf;
+}
+
 /* What SQLite says is for the log; the caller says what could not be done. */
 static int catalogue_failed(struct catalogue *c, int r)
 {
 	int error = catalogue_errno(r);
+	char why[256];
 
 	if (error < 0 && error != -EEXIST)
-		log_limited(LOG_LEVEL_ERROR, "%s: %s", c->path, sqlite3_errmsg(c->db));
+		log_limited(LOG_LEVEL_ERROR, "%s: %s", c->path,
+			    catalogue_why(c, r, why, sizeof(why)));
 	return error;
 }
 
@@ -197,6 +212,7 @@ int catalogue_open(const char *directory, struct catalogue **ret_catalogue, char
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 	struct catalogue *c = calloc(1, sizeof(*c));
+	char why[256];
 	mode_t mask;
 	int r;
 
@@ -221,7 +237,10 @@ int catalogue_open(const char *directory, struct catalogue **ret_catalogue, char
 			snprintf(detail, detail_len,
 				 "%s cannot be used as the catalogue: %s; put a copy of it back: "
 				 "what is kept in %s/streams is as it was",
-				 c->path, c->db ? sqlite3_errmsg(c->db) : strerror(-r), directory);
+				 c->path,
+				 c->db ? catalogue_why(c, sqlite3_errcode(c->db), why, sizeof(why))
+				       : strerror(-r),
+				 directory);
 		catalogue_close(c);
 		return r;
 	}
@@ -453,6 +472,24 @@ int catalogue_set_options(struct catalogue *catalogue, int64_t id, const struct 
 	if (r == 0 && sqlite3_bind_int64(stmt, CATALOGUE_N_OPTIONS + 1, id) != SQLITE_OK)
 		r = -ENOMEM;
 	return r < 0 ? r : catalogue_run(catalogue, stmt);
+}
+
+int catalogue_find_stream(struct catalogue *catalogue, const char *name, int64_t *ret_id)
+{
+	cleanup_with(catalogue_finalizep) sqlite3_stmt *stmt = NULL;
+	int r = catalogue_prepare(catalogue, &stmt, "SELECT id FROM streams WHERE name = ?", 0);
+
+	if (r < 0)
+		return r;
+	r = catalogue_bind_text(stmt, 1, name);
+	if (r == SQLITE_OK)
+		r = sqlite3_step(stmt);
+	if (r == SQLITE_DONE)
+		return -ENOENT;
+	if (r != SQLITE_ROW)
+		return catalogue_failed(catalogue, r);
+	*ret_id = sqlite3_column_int64(stmt, 0);
+	return 0;
 }
 
 int catalogue_remove_stream(struct catalogue *catalogue, int64_t id)

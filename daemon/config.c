@@ -98,6 +98,8 @@ int config_parse_arguments(struct config *config, int argc, char *const argv[], 
 			return -EINVAL;
 		}
 	}
+	if (r < 0)
+		snprintf(detail, detail_len, "the command line cannot be taken: %s", strerror(-r));
 	if (r == 0 && optind < argc) {
 		snprintf(detail, detail_len, "'%s' is one word too many", argv[optind]);
 		r = -EINVAL;
@@ -302,12 +304,13 @@ static int config_read_stream(struct config *config, FILE *f, const char *path, 
 		why[0] = '\0';
 		r = config_read_line(config, line, why, sizeof(why));
 		if (r < 0) {
-			snprintf(detail, detail_len, "%s line %u: %s", path, number, why);
+			snprintf(detail, detail_len, "%s line %u: %s", path, number,
+				 why[0] ? why : strerror(-r));
 			return r;
 		}
 	}
 	if (ferror(f)) {
-		snprintf(detail, detail_len, "%s cannot be read", path);
+		snprintf(detail, detail_len, "%s cannot be read: %s", path, strerror(errno));
 		return -EIO;
 	}
 	return 0;

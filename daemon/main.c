@@ -81,11 +81,13 @@ static int main_configure(struct main_state *m, int argc, char **argv, int *ret_
 		*ret_status = fflush(stdout) == 0 ? 0 : MAIN_FAILED;
 		return 1;
 	}
-	if (r < 0) {
+	if (r == -EINVAL) {
 		log_error("%s; see leatd --help", detail);
 		*ret_status = MAIN_USAGE;
 		return 1;
 	}
+	if (r < 0)
+		return r;
 	r = config_read(&m->config, detail, detail_len);
 	if (r == 0)
 		r = config_default_directories(&m->config, detail, detail_len);

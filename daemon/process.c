@@ -41,16 +41,19 @@ int process_read_stat(pid_t pid, uint64_t *ret_start_time, int *ret_cpu)
 {
 	char path[32], line[1024];
 	ssize_t n;
-	int fd;
+	int fd, r;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	n = read(fd, line, sizeof(line) - 1);
+	do
+		n = read(fd, line, sizeof(line) - 1);
+	while (n < 0 && errno == EINTR);
+	r = n < 0 ? -errno : n == 0 ? -ESRCH : 0;
 	close(fd);
-	if (n <= 0)
-		return -ESRCH;
+	if (r < 0)
+		return r;
 	line[n] = '\0';
 	if (ret_start_time)
 		*ret_start_time = process_stat_field(line, PROCESS_FIELD_START);
@@ -59,11 +62,16 @@ int process_read_stat(pid_t pid, uint64_t *ret_start_time, int *ret_cpu)
 	return 0;
 }
 
-static bool process_pidfd_is_alive(int pidfd)
+/* Whether it has ended: 0, 1, or why that cannot be seen, which says nothing about it. */
+static int process_pidfd_has_ended(int pidfd)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int r;
 
-	return poll(&p, 1, 0) == 0;
+	do
+		r = poll(&p, 1, 0);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : r;
 }
 
 /* A pidfd of exactly the process that connected, or an error where the kernel is too old. */
@@ -94,7 +102,7 @@ static int process_open(int socket, pid_t pid, uint64_t start_time, int *ret_pid
 {
 	cleanup_with(close_fdp) int pidfd = process_peer_pidfd(socket);
 	uint64_t now_started;
-	int r;
+	int r, ended;
 
 	if (pidfd == -ENOPROTOOPT) {
 		pidfd = pidfd_open(pid, 0);
@@ -106,8 +114,13 @@ static int process_open(int socket, pid_t pid, uint64_t start_time, int *ret_pid
 	/* A pid may have been given to somebody else between; the start time tells. Read while the
 	 * pidfd says that its process lives, it belongs to that very process. */
 	r = process_read_stat(pid, &now_started, NULL);
-	if (!process_pidfd_is_alive(pidfd))
-		return -ESRCH;
+	ended = process_pidfd_has_ended(pidfd);
+	if (ended)
+		return ended < 0 ? ended : -ESRCH;
+	/* Where /proc hides it the pidfd is all there is; that it cannot be read now is another
+	 * matter. */
+	if (r < 0 && r != -ESRCH && r != -EACCES && r != -EPERM)
+		return r;
 	if (r == 0 && start_time != 0 && now_started != start_time)
 		return -ESRCH;
 	*ret_pidfd = take_fd(pidfd);
@@ -214,7 +227,8 @@ int process_get(struct server *server, int socket, pid_t pid, uint64_t start_tim
 	cleanup_with(close_fdp) int pidfd = -1;
 	int r;
 
-	if (process && process_pidfd_is_alive(process->source.fd)) {
+	/* If that cannot be seen now, whoever watches it will. */
+	if (process && process_pidfd_has_ended(process->source.fd) <= 0) {
 		process->n_users++;
 		*ret_process = process;
 		return 0;

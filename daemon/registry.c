@@ -138,11 +138,6 @@ struct registry_stream *registry_stream_free(struct registry_stream *stream)
 	return NULL;
 }
 
-static void registry_free_settings(struct rcu_head *head)
-{
-	free((char *)head - offsetof(struct registry_settings, rcu));
-}
-
 int registry_set_options(struct registry *registry, struct registry_stream *stream,
 			 const struct options *options)
 {
@@ -154,7 +149,9 @@ int registry_set_options(struct registry *registry, struct registry_stream *stre
 	registry->ring_len += stream->n_shards * (options->ring_len - old->options.ring_len);
 	rcu_assign_pointer(stream->settings, settings);
 	store_relaxed(&stream->quota.limit, options->retain_len);
-	urcu_memb_call_rcu(&old->rcu, registry_free_settings);
+	/* Not call_rcu(): it ends the process when it cannot have its thread. */
+	urcu_memb_synchronize_rcu();
+	free(old);
 	return 0;
 }
 
@@ -188,15 +185,11 @@ struct registry_checkpoint *registry_add_checkpoint(struct registry_stream *stre
 	return checkpoint;
 }
 
-static void registry_free_checkpoint(struct rcu_head *head)
-{
-	free((char *)head - offsetof(struct registry_checkpoint, rcu));
-}
-
 void registry_remove_checkpoint(struct registry_stream *stream,
 				struct registry_checkpoint *checkpoint)
 {
 	cds_list_del_rcu(&checkpoint->node);
 	stream->n_checkpoints--;
-	urcu_memb_call_rcu(&checkpoint->rcu, registry_free_checkpoint);
+	urcu_memb_synchronize_rcu();
+	free(checkpoint);
 }

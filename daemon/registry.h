@@ -33,13 +33,11 @@ enum registry_state {
 /* Replaced as a whole when something is set. */
 struct registry_settings {
 	struct options options;
-	struct rcu_head rcu;
 };
 
 /* Of a named subscriber. Positions change in place; UINT64_MAX = none. */
 struct registry_checkpoint {
 	struct cds_list_head node; /* RCU */
-	struct rcu_head rcu;
 	char name[NAMES_STREAM_MAX + 1];
 	uint32_t n_shards;
 	_Atomic uint64_t pos[];

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "daemon/directory.h"
 #include "daemon/dispatch.h"
@@ -12,6 +13,13 @@
 #include "daemon/shard.h"
 #include "daemon/stream.h"
 #include "shm/testpoint.h"
+
+/* Attempts to bring a shard back, 9 s in all; who asks for it waits so long. */
+enum {
+	RESTORE_TRIES = 48,
+	RESTORE_PAUSE_MS = 10,
+	RESTORE_PAUSE_MAX_MS = 250
+};
 
 /* What is to be deleted once the walk over the catalogue is over. */
 struct restore_leftover {
@@ -55,7 +63,12 @@ struct restore {
 
 /* ---- publishers' slots ---- */
 
-/* A publisher that the last daemon knew: watched if it lives, else its slot is given up. */
+/*
+ * A publisher that the last daemon knew: watched if it lives; its slot is given up if it does not,
+ * and then alone: one that lives and cannot be watched may still write. Its death is not noticed
+ * then, and a record it leaves half made is what a stopped publisher leaves: the shard moves to
+ * another ring after the claim time-out.
+ */
 static void restore_slot(struct server *server, struct registry_stream *stream, uint32_t shard,
 			 const struct layout_owner *owner, uint32_t slot)
 {
@@ -69,10 +82,15 @@ static void restore_slot(struct server *server, struct registry_stream *stream, 
 		r = process_hold(process, &held);
 		process_put(process);
 	}
-	if (r == 0)
-		server->restore->n_publishers++;
-	else
+	if (r == -ESRCH) {
 		shard_slot_gone(stream->shards[shard].shard, slot);
+		return;
+	}
+	server->restore->n_publishers++;
+	if (r < 0)
+		log_limited(LOG_LEVEL_WARNING,
+			    "stream %s shard %u: publisher %u, process %u, cannot be watched: %s",
+			    stream->name, shard, owner->publisher, owner->pid, strerror(-r));
 }
 
 static void restore_slots(struct server *server, struct registry_stream *stream, uint32_t shard)
@@ -142,12 +160,30 @@ static void restore_say(struct restore_shard *s, int r, const char *detail)
 		s->detail = strdup(detail[0] ? detail : strerror(-r));
 }
 
+/* What fails for a moment is tried again, for a while; what is on the disk does not change. */
+static bool restore_tries_again(const struct restore_shard *s, int r, unsigned int n)
+{
+	uint64_t pause_ms = min_u64(RESTORE_PAUSE_MS * (uint64_t)n, RESTORE_PAUSE_MAX_MS);
+	struct timespec pause = { .tv_nsec = (long)(pause_ms * NS_PER_MS) };
+
+	if (r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT || n == RESTORE_TRIES ||
+	    load_relaxed(&s->server->stopping))
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
 static void restore_segments(struct worker_job *job)
 {
 	struct restore_shard *s = (struct restore_shard *)job;
 	char detail[OPTIONS_DETAIL_LEN] = "";
+	unsigned int n = 0;
+	int r;
 
-	restore_say(s, stream_start_shard(s->shard, detail, sizeof(detail)), detail);
+	do
+		r = stream_start_shard(s->shard, detail, sizeof(detail));
+	while (restore_tries_again(s, r, ++n));
+	restore_say(s, r, detail);
 	TESTPOINT("restore-segments");
 }
 
@@ -171,9 +207,14 @@ static void restore_ring(struct worker_job *job)
 		.n_survivors = s->n_survivors,
 	};
 	char detail[OPTIONS_DETAIL_LEN] = "";
+	unsigned int n = 0;
+	int r;
 
-	restore_say(s, stream_make_shard(s->server, &what, detail, sizeof(detail), &s->shard),
-		    detail);
+	/* Rings that survived are closed by an attempt that fails: the next daemon gets them. */
+	do
+		r = stream_make_shard(s->server, &what, detail, sizeof(detail), &s->shard);
+	while (s->n_survivors == 0 && restore_tries_again(s, r, ++n));
+	restore_say(s, r, detail);
 	TESTPOINT("restore-ring");
 }
 

@@ -50,9 +50,9 @@ int server_watch(struct server *server, struct server_source *source, uint32_t e
 	return server_control(server->epoll_fd, EPOLL_CTL_ADD, source, events);
 }
 
-void server_rewatch(struct server *server, struct server_source *source, uint32_t events)
+int server_rewatch(struct server *server, struct server_source *source, uint32_t events)
 {
-	(void)server_control(server->epoll_fd, EPOLL_CTL_MOD, source, events);
+	return server_control(server->epoll_fd, EPOLL_CTL_MOD, source, events);
 }
 
 void server_unwatch(struct server *server, struct server_source *source)
@@ -550,7 +550,6 @@ struct server *server_free(struct server *server)
 	if (server->catalogue)
 		(void)retention_save_clock(server);
 	catalogue_close(server->catalogue);
-	urcu_memb_barrier();
 	server_close_own(&server->listener);
 	server_close_own(&server->signals);
 	server_close_own(&server->drained);

@@ -107,7 +107,7 @@ void server_stop(struct server *server);
 struct server *server_free(struct server *server);
 
 int server_watch(struct server *server, struct server_source *source, uint32_t events);
-void server_rewatch(struct server *server, struct server_source *source, uint32_t events);
+int server_rewatch(struct server *server, struct server_source *source, uint32_t events);
 void server_unwatch(struct server *server, struct server_source *source);
 int server_watch_death(struct server *server, struct server_source *source);
 void server_unwatch_death(struct server *server, struct server_source *source);

@@ -57,11 +57,18 @@ void session_end_all(struct server *server)
 		session_end(session, 0, NULL);
 }
 
+/* A connection that could not be heard any more is ended: its client makes another. */
+static void session_listen(struct session *session, uint32_t events)
+{
+	if (server_rewatch(session->server, &session->source, events) < 0)
+		shutdown(session->source.fd, SHUT_RDWR);
+}
+
 void session_begin_job(struct session *session)
 {
 	session->busy = true;
 	/* A hang-up is reported all the same; the next request waits. */
-	server_rewatch(session->server, &session->source, 0);
+	session_listen(session, 0);
 }
 
 void session_end_job(struct session *session)
@@ -70,7 +77,7 @@ void session_end_job(struct session *session)
 	if (session->closed)
 		session_free(session);
 	else
-		server_rewatch(session->server, &session->source, EPOLLIN);
+		session_listen(session, EPOLLIN);
 }
 
 static void session_ready(struct server_source *source, uint32_t events)

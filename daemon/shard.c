@@ -117,14 +117,25 @@ static bool shard_is_own_ring(const struct shard *shard, const struct ring *ring
 /*
  * The newest usable ring becomes the current one, and the one before it, if its records may still
  * be needed, the old one. A newest ring that is not OPEN was being made when the daemon died: the
- * one before it is current, and if that had been closed, everything is decided again.
+ * one before it is current, and if that had been closed, everything is decided again. One that
+ * cannot be looked at now may be whole: then the shard fails, and the rings stay with their keeper.
  */
-static void shard_adopt(struct shard *shard, const struct shard_options *options)
+static int shard_adopt(struct shard *shard, const struct shard_options *options, char *detail,
+		       size_t detail_len)
 {
+	int failed = 0;
+
 	for (size_t i = 0; i < options->n_survivors; i++) {
 		struct shard_ring sr = { .fds = options->survivors[i] };
 		int r = ring_open(&sr.fds, REGION_DAEMON, &sr.ring);
 
+		if (r < 0 && r != -EBADMSG && r != -EPROTONOSUPPORT && r != -EINVAL) {
+			failed = r;
+			snprintf(detail, detail_len, "a ring that survived cannot be mapped: %s",
+				 strerror(-r));
+			shard_ring_release(shard, &sr, false);
+			continue;
+		}
 		if (r < 0 || !shard_is_own_ring(shard, sr.ring)) {
 			log_warning("stream %s shard %u: a ring that survived is unusable: %s",
 				    shard->stream, shard->shard,
@@ -141,6 +152,7 @@ static void shard_adopt(struct shard *shard, const struct shard_options *options
 		shard->old = shard->cur;
 		shard->cur = sr;
 	}
+	return failed;
 }
 
 /* Goes on with a succession that the last daemon's death cut off. */
@@ -247,9 +259,10 @@ static int shard_make_ring(struct shard *shard, uint64_t ring_len, char *detail,
 static int shard_open_ring(struct shard *shard, const struct shard_options *options, char *detail,
 			   size_t detail_len)
 {
-	int r = 0;
+	int r = shard_adopt(shard, options, detail, detail_len);
 
-	shard_adopt(shard, options);
+	if (r < 0)
+		return r;
 	if (shard->cur.ring)
 		shard_adopt_succession(shard);
 	else
@@ -296,6 +309,9 @@ int shard_start(struct shard *shard, char *detail, size_t detail_len)
 	bool survived = shard->pos == 0;
 	int r = 0;
 
+	/* Then it was the drain that could not begin. */
+	if (shard->started)
+		return 0;
 	if (survived) {
 		if (shard->directory)
 			r = shard_disk_open(shard, &found, detail, detail_len);
@@ -313,6 +329,15 @@ int shard_start(struct shard *shard, char *detail, size_t detail_len)
 		/* Who comes before the drain has looked takes the ring's word for it. */
 		shard_lock(shard);
 		shard_disk_publish_totals(shard);
+		shard_unlock(shard);
+	}
+	shard->started = r == 0;
+	if (r == 0 && shard->life == SHARD_BROKEN) {
+		/* An attempt before this one failed. */
+		shard_lock(shard);
+		shard->want_stop = SHARD_STOP_NOT;
+		if (ring_state(shard->cur.ring, NULL) == GOVERN_FAILED)
+			ring_set_state(shard->cur.ring, GOVERN_OPEN, 0);
 		shard_unlock(shard);
 	}
 	if (r < 0) {

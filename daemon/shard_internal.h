@@ -119,7 +119,8 @@ struct shard {
 	uint64_t retry_ns;
 	uint64_t fail_pos; /* written then: beyond it the disk works again */
 	uint32_t failures;
-	bool failed; /* the govern page says GOVERN_FAILED */
+	bool started; /* shard_start() has done its part */
+	bool failed;  /* the govern page says GOVERN_FAILED */
 
 	enum shard_succession succession;
 	struct io_op make_op;

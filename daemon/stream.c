@@ -40,6 +40,7 @@ struct stream_job {
 	int memory_node;
 	bool has_row;
 	bool has_directory;
+	bool files_left; /* could not be removed: the row stays, so that they are not forgotten */
 };
 
 typedef void (*stream_step)(struct worker_job *job);
@@ -192,9 +193,11 @@ static void stream_removed_row(struct worker_job *worker_job)
 static void stream_remove_row(struct worker_job *worker_job)
 {
 	struct stream_job *job = (struct stream_job *)worker_job;
-	int r = job->has_row ? catalogue_remove_stream(job->server->catalogue, job->row.id) : 0;
+	int r = 0;
 
-	/* The row says "removing": the next daemon tries again. */
+	if (job->has_row && !job->files_left)
+		r = catalogue_remove_stream(job->server->catalogue, job->row.id);
+	/* The row says "removing": the next daemon tries again, or who wants the name again. */
 	if (r < 0 && job->error == 0)
 		job->error = dispatch_fail(&job->dispatch.reply, r,
 					   "stream '%s' is gone but for its row in the catalogue: "
@@ -220,6 +223,7 @@ static void stream_take_apart(struct worker_job *worker_job)
 	snprintf(base, sizeof(base), "%s/streams", job->config.data);
 	if (job->has_directory)
 		r = directory_remove(base, job->stream->name);
+	job->files_left = r < 0;
 	if (r < 0 && job->error == 0)
 		job->error = dispatch_fail(&job->dispatch.reply, r,
 					   "the files of stream '%s' in %s cannot be removed: %s",
@@ -370,11 +374,28 @@ static void stream_has_row(struct worker_job *worker_job)
 	stream_submit(job, SERVER_WORKER_BUILD, stream_build, stream_built);
 }
 
+/* What an earlier creation or removal could not take away then: no stream of that name is known. */
+static int stream_clear_leftover(struct stream_job *job)
+{
+	struct catalogue *catalogue = job->server->catalogue;
+	char base[PATH_MAX];
+	int64_t id;
+	int r = catalogue_find_stream(catalogue, job->row.name, &id);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	snprintf(base, sizeof(base), "%s/streams", job->config.data);
+	r = directory_remove(base, job->row.name);
+	return r < 0 ? r : catalogue_remove_stream(catalogue, id);
+}
+
 static void stream_add_row(struct worker_job *worker_job)
 {
 	struct stream_job *job = (struct stream_job *)worker_job;
 
-	job->error = catalogue_add_stream(job->server->catalogue, &job->row, &job->row.id);
+	job->error = stream_clear_leftover(job);
+	if (job->error == 0)
+		job->error = catalogue_add_stream(job->server->catalogue, &job->row, &job->row.id);
 	if (job->error < 0)
 		dispatch_fail(&job->dispatch.reply, job->error,
 			      "stream '%s' cannot be written to the catalogue: %s",

@@ -10,6 +10,7 @@ TEST_HELPER_SRCS += \
 	tests/daemon_bed.c \
 	tests/damage_bed.c \
 	tests/disk_log.c \
+	tests/fail_plan.c \
 	tests/harness.c \
 	tests/heartbeat.c \
 	tests/image.c \
@@ -163,6 +164,8 @@ SYS_TESTS += \
 # Programs that are built with the tests but only run by hand.
 BENCH_PROGRAMS += \
 	tests/stress_soak.c \
+	tests/sys_failing_commands.c \
+	tests/sys_failing_daemon.c \
 	# end of BENCH_PROGRAMS
 
 LINTS += \

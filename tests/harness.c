@@ -369,7 +369,7 @@ static bool mount_disk(const char *path)
 	       mount("none", path, "tmpfs", 0, "size=64m") == 0;
 }
 
-void harness_bus_start(struct harness_bus *bus, unsigned flags)
+void harness_bus_make(struct harness_bus *bus, unsigned flags)
 {
 	char path[112];
 
@@ -393,6 +393,11 @@ void harness_bus_start(struct harness_bus *bus, unsigned flags)
 		     strerror(errno));
 	}
 	snprintf(bus->sock, sizeof(bus->sock), "%s/run/bus.sock", bus->dir);
+}
+
+void harness_bus_start(struct harness_bus *bus, unsigned flags)
+{
+	harness_bus_make(bus, flags);
 	start_daemon(bus);
 }
 
@@ -512,8 +517,6 @@ int64_t harness_figure(struct leat_bus *bus, const char *stream, const char *fie
 	return sum;
 }
 
-/* ---- main ---- */
-
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
@@ -521,6 +524,14 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	(void)ftw;
 	return remove(path);
 }
+
+void harness_bus_remove(struct harness_bus *bus)
+{
+	must(bus->pid == 0, "the bus still has a daemon");
+	nftw(bus->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- main ---- */
 
 /* A daemon that is only killed leaves no counts. */
 static void end_orphan(pid_t pid)

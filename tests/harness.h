@@ -60,6 +60,10 @@ int harness_skip(const char *why);
 
 /* ---- the bus ---- */
 
+/* Makes the directory only; harness_bus_restart() starts the daemon. */
+void harness_bus_make(struct harness_bus *bus, unsigned flags);
+/* Removes the directory of a bus without daemon, where there are too many to leave to the end. */
+void harness_bus_remove(struct harness_bus *bus);
 /* Makes the directory and starts the daemon; ready when it returns. */
 void harness_bus_start(struct harness_bus *bus, unsigned flags);
 /* Starts the daemon again in the same directory; ready when it returns. */

@@ -257,6 +257,16 @@ START_TEST(half_made_streams_are_cleaned_away_at_the_start)
 }
 END_TEST
 
+START_TEST(what_a_removal_could_not_take_away_does_not_keep_the_name)
+{
+	create("whole");
+	leave_half("removing", CATALOGUE_REMOVING);
+	create("removing");
+	ck_assert(exists("streams/removing/1"));
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"whole\"}"), -EEXIST);
+}
+END_TEST
+
 START_TEST(a_shard_that_cannot_be_restored_hides_no_other)
 {
 	char path[256];
@@ -714,6 +724,7 @@ static TCase *requests(void)
 	tcase_add_test(tc, the_bus_has_limits);
 	tcase_add_test(tc, streams_come_back_after_a_restart);
 	tcase_add_test(tc, half_made_streams_are_cleaned_away_at_the_start);
+	tcase_add_test(tc, what_a_removal_could_not_take_away_does_not_keep_the_name);
 	tcase_add_test(tc, a_shard_that_cannot_be_restored_hides_no_other);
 	tcase_add_test(tc, others_may_do_what_the_mode_says);
 	tcase_add_test(tc, each_role_gets_the_regions_it_may_have);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -127,6 +128,26 @@ START_TEST(a_process_is_known_once_and_forgotten_when_nobody_needs_it)
 }
 END_TEST
 
+START_TEST(a_process_that_cannot_be_looked_at_now_is_not_taken_for_dead)
+{
+	struct process *process = get_child(), *again = NULL;
+	uint64_t start = start_of(child);
+	struct rlimit limit, none;
+
+	hold(process);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	/* Now poll() fails as well. */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(process_get(bed.server, -1, child, start, &again), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_ptr_eq(process, again);
+	process_put(again);
+	process_put(process);
+	ck_assert_uint_eq(taken(), 1);
+}
+END_TEST
+
 START_TEST(another_process_of_the_same_pid_is_not_taken_for_it)
 {
 	struct process *process = NULL;
@@ -191,6 +212,7 @@ int main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_death_gives_up_all_slots_at_once);
 	tcase_add_test(tc, a_process_is_known_once_and_forgotten_when_nobody_needs_it);
+	tcase_add_test(tc, a_process_that_cannot_be_looked_at_now_is_not_taken_for_dead);
 	tcase_add_test(tc, another_process_of_the_same_pid_is_not_taken_for_it);
 	tcase_add_test(tc, a_process_that_died_before_we_looked_is_noticed);
 	tcase_add_test(tc, slots_are_watched_again_after_a_restart);

@@ -17,7 +17,6 @@ static void setup(void)
 
 static void teardown(void)
 {
-	urcu_memb_barrier();
 	urcu_memb_unregister_thread();
 }
 

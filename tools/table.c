@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/tool.h"
+
 enum {
 	TABLE_COLUMNS = 24
 };
@@ -65,6 +67,11 @@ void table_print(const struct table *table, FILE *to)
 {
 	size_t width[TABLE_COLUMNS] = { 0 }, i, column, len;
 
+	/* Without a cell all that come after it would be in the wrong column. */
+	if (table->failed) {
+		tool_lost_output();
+		return;
+	}
 	for (i = 0; i < table->n_cells; i++) {
 		len = strlen(table->cells[i]);
 		if (len > width[i % table->n_columns])

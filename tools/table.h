@@ -12,7 +12,7 @@ struct table {
 	size_t n_cells;
 	size_t n_columns;
 	unsigned int right; /* bit per column: to the right */
-	int failed;         /* out of memory: some cells are missing */
+	int failed;         /* out of memory: some cells are missing, nothing is printed */
 };
 
 /* heads: titles separated by one blank, a title with '+' in front is a column of numbers. */

@@ -20,6 +20,7 @@ enum {
 
 static const char *tool_name = "";
 static const char *bus_path;
+static bool output_lost;
 static volatile sig_atomic_t stop_signal;
 
 void tool_set_name(const char *name)
@@ -59,10 +60,19 @@ int tool_usage(const char *format, ...)
 	return TOOL_USAGE;
 }
 
+void tool_lost_output(void)
+{
+	output_lost = true;
+}
+
 int tool_flush_stdout(int status)
 {
 	int error;
 
+	if (output_lost) {
+		tool_error("not all could be printed: %s", strerror(ENOMEM));
+		return TOOL_FAILED;
+	}
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
 	error = errno;

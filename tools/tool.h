@@ -53,6 +53,8 @@ void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints a help text on stdout; returns the exit status. */
 int tool_help(const char *text);
+/* There was no memory for something that should have been printed: tool_flush_stdout() says so. */
+void tool_lost_output(void);
 /* Flushes stdout; TOOL_FAILED with a message when what was printed could not be written. */
 int tool_flush_stdout(int status);
 
