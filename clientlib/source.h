@@ -19,8 +19,11 @@ int source_disk_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 int source_ring_view(struct leat_subscriber *sub, struct subscribe_shard *shard,
 		     struct leat_message *ret_message);
 
-/* Attaches the successor of a succeeded ring as shard->next, if it is there: SOURCE_AGAIN or
- * SOURCE_LATER, or an errno that is final. */
+/* True when the newest ring at hand has been succeeded: its words of progress stand still. */
+bool source_ring_is_behind(const struct subscribe_shard *shard);
+
+/* Attaches the daemon's newest ring as shard->next, in place of one that has been succeeded as
+ * well, if it is there: SOURCE_AGAIN or SOURCE_LATER, or an errno that is final. */
 int source_ring_follow(struct leat_subscriber *sub, struct subscribe_shard *shard);
 
 /*

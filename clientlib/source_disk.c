@@ -262,7 +262,7 @@ int source_disk_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		return SOURCE_AGAIN;
 	}
 	/* Only the newest ring says how far the disk is. */
-	if (!shard->next && ring_state(shard->ring, NULL) == GOVERN_SUCCEEDED) {
+	if (source_ring_is_behind(shard)) {
 		i = source_ring_follow(sub, shard);
 		if (i < 0)
 			return i;

@@ -7,6 +7,14 @@
 /* The daemon has had its time to say what a senseless word is. */
 #define SOURCE_DAMAGED_NS (100 * NS_PER_MS)
 
+bool source_ring_is_behind(const struct subscribe_shard *shard)
+{
+	/* What lies in between, of memory alone, is nowhere else. */
+	if (shard->next && (shard->ring->flags & GOVERN_F_MEMORY))
+		return false;
+	return ring_state(subscribe_newest(shard), NULL) == GOVERN_SUCCEEDED;
+}
+
 /* On to the successor, which is mapped already. */
 static int move_on(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
@@ -48,13 +56,19 @@ static int attach_newest(struct leat_subscriber *sub, struct subscribe_shard *sh
 
 int source_ring_follow(struct leat_subscriber *sub, struct subscribe_shard *shard)
 {
-	int r = attach_newest(sub, shard, shard->ring->generation + 1, &shard->next);
+	struct ring *newer;
+	int r = attach_newest(sub, shard, subscribe_newest(shard)->generation + 1, &newer);
 
 	if (r == -EAGAIN)
 		return SOURCE_LATER;
 	/* From now on the newest ring tells the progress. */
 	sub->n_moves++;
-	return r < 0 ? r : SOURCE_AGAIN;
+	if (r < 0)
+		return r;
+	if (shard->next)
+		helper_retire(sub, shard->next);
+	shard->next = newer;
+	return SOURCE_AGAIN;
 }
 
 int source_ring_check(struct leat_subscriber *sub, struct subscribe_shard *shard)
@@ -89,10 +103,10 @@ static int judge_empty(struct leat_subscriber *sub, struct subscribe_shard *shar
 	case GOVERN_REMOVED:
 		return fail_removed(sub);
 	case GOVERN_SUCCEEDED:
-		if (!shard->next)
-			return source_ring_follow(sub, shard);
-		if (shard->pos >= ring_close_pos(shard->ring))
+		if (shard->next && shard->pos >= ring_close_pos(shard->ring))
 			return move_on(sub, shard);
+		if (source_ring_is_behind(shard))
+			return source_ring_follow(sub, shard);
 		return SOURCE_NONE;
 	default:
 		/* A daemon that lost its rings has made another: this one gets nothing more. */
@@ -205,10 +219,12 @@ int source_ring_fill(struct leat_subscriber *sub, struct subscribe_shard *shard)
 		return r < 0 ? r : SOURCE_AGAIN;
 	case RING_E_GARBAGE:
 		return judge_garbage(sub, shard);
-	default:
+	case RING_E_EMPTY:
 		/* The daemon has read what is no longer there: a publisher wiped it out. */
 		if (shard->pos < ring_written(subscribe_newest(shard)))
 			return judge_garbage(sub, shard);
+		return judge_empty(sub, shard);
+	default:
 		return judge_empty(sub, shard);
 	}
 }

@@ -370,6 +370,60 @@ START_TEST(a_ring_that_closed_under_a_record_is_followed_only_up_to_its_end)
 }
 END_TEST
 
+/* Makes a successor for the ring at hand, which ends at close_pos; returns the daemon's view of the
+ * one before. */
+static struct ring *succeed(uint64_t close_pos, uint32_t flags)
+{
+	struct ring *before = daemon_ring, *old = sub->shards[0].ring;
+
+	ring_close_tail(before);
+	ring_set_succeeded(before, close_pos);
+	ring_close(pub_shard.ring);
+	make_rings(flags);
+	sub->shards[0].next = sub->shards[0].ring;
+	sub->shards[0].ring = old;
+	return before;
+}
+
+START_TEST(the_next_ring_is_gone_to_at_once_however_far_the_daemon_is)
+{
+	struct ring *before = succeed(LAYOUT_FIRST_POS, GOVERN_F_CHECKSUM | GOVERN_F_MEMORY);
+
+	store_relaxed(&daemon_ring->govern->written, publish("in the next one") + 64);
+	expect("in the next one");
+	expect_nothing();
+	ring_close(before);
+}
+END_TEST
+
+/* Its words of progress stand still: whoever reads what is durable would wait for ever. */
+START_TEST(a_successor_that_was_succeeded_itself_is_not_waited_for)
+{
+	struct subscribe_shard *shard = &sub->shards[0];
+	struct ring *before;
+
+	/* Of a stream that is on disk. */
+	ring_close(shard->ring);
+	ring_close(pub_shard.ring);
+	ring_close(daemon_ring);
+	make_rings(GOVERN_F_CHECKSUM);
+	before = succeed(publish("not durable yet") + 64, GOVERN_F_CHECKSUM);
+	sub->options.isolation = LEAT_ISOLATION_DURABLE;
+	expect_nothing();
+	ck_assert_uint_eq(shard->later_ns, 0);
+	ring_set_succeeded(daemon_ring, LAYOUT_FIRST_POS);
+	/* Nobody was there to give a newer one. */
+	expect_nothing();
+	ck_assert_uint_ne(shard->later_ns, 0);
+	shard->later_ns = 0;
+	shard->on_disk = true;
+	shard->disk_upto = LAYOUT_FIRST_POS + 64;
+	expect_nothing();
+	ck_assert_uint_ne(shard->later_ns, 0);
+	ring_close(before);
+}
+END_TEST
+
 START_TEST(a_deleted_stream_ends_publishing_and_reading)
 {
 	struct leat_record record = { .value = "x", .value_len = 1 };
@@ -504,6 +558,8 @@ int main(void)
 	tcase_add_test(tc, views_follow_each_other_and_copies_follow_them);
 	tcase_add_test(tc, a_view_points_into_the_ring_and_knows_when_it_was_overwritten);
 	tcase_add_test(tc, a_ring_that_closed_under_a_record_is_followed_only_up_to_its_end);
+	tcase_add_test(tc, the_next_ring_is_gone_to_at_once_however_far_the_daemon_is);
+	tcase_add_test(tc, a_successor_that_was_succeeded_itself_is_not_waited_for);
 	tcase_add_test(tc, a_deleted_stream_ends_publishing_and_reading);
 	tcase_add_test(tc, a_stopped_disk_is_the_publishers_errno_once_the_ring_is_full);
 	tcase_add_test(tc, isolation_holds_records_back_until_they_are_written);
