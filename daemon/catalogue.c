@@ -474,14 +474,17 @@ int catalogue_set_options(struct catalogue *catalogue, int64_t id, const struct 
 	return r < 0 ? r : catalogue_run(catalogue, stmt);
 }
 
-int catalogue_find_stream(struct catalogue *catalogue, const char *name, int64_t *ret_id)
+int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64_t *ret_id)
 {
 	cleanup_with(catalogue_finalizep) sqlite3_stmt *stmt = NULL;
-	int r = catalogue_prepare(catalogue, &stmt, "SELECT id FROM streams WHERE name = ?", 0);
+	int r = catalogue_prepare(catalogue, &stmt,
+				  "SELECT id FROM streams WHERE name = ? AND state <> ?", 0);
 
 	if (r < 0)
 		return r;
 	r = catalogue_bind_text(stmt, 1, name);
+	if (r == SQLITE_OK)
+		r = sqlite3_bind_int64(stmt, 2, CATALOGUE_LIVE);
 	if (r == SQLITE_OK)
 		r = sqlite3_step(stmt);
 	if (r == SQLITE_DONE)

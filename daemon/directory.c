@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "persist/file.h"
+
 enum {
 	DIRECTORY_DEPTH_MAX = 3
 };
@@ -16,9 +18,14 @@ enum {
 static int directory_make_one(const char *path, mode_t mode)
 {
 	struct stat st;
+	int r;
 
-	if (mkdir(path, mode) == 0)
-		return chmod(path, mode) < 0 ? -errno : 0;
+	if (mkdir(path, mode) == 0) {
+		if (chmod(path, mode) < 0)
+			return -errno;
+		r = file_sync_parent(path);
+		return r == -EACCES ? 0 : r;
+	}
 	if (errno != EEXIST)
 		return -errno;
 	if (stat(path, &st) < 0)

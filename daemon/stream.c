@@ -16,6 +16,7 @@
 #include "daemon/quantity.h"
 #include "daemon/retention.h"
 #include "daemon/shard.h"
+#include "persist/file.h"
 
 /* What one shard holds open at most: two rings, kick, segment and directory, the next ones. */
 enum {
@@ -308,11 +309,10 @@ static int stream_make_directory(struct stream_job *job)
 	int r;
 
 	stream_path(&job->config, job->stream->name, -1, path, sizeof(path));
-	if (mkdir(path, 0700) == 0) {
-		job->has_directory = true;
+	job->has_directory = mkdir(path, 0700) == 0;
+	r = job->has_directory ? file_sync_parent(path) : -errno;
+	if (r == 0)
 		return 0;
-	}
-	r = -errno;
 	if (r == -EEXIST)
 		return dispatch_fail(reply, r,
 				     "%.300s exists, though there is no such stream: move it away",
@@ -380,7 +380,7 @@ static int stream_clear_leftover(struct stream_job *job)
 	struct catalogue *catalogue = job->server->catalogue;
 	char base[PATH_MAX];
 	int64_t id;
-	int r = catalogue_find_stream(catalogue, job->row.name, &id);
+	int r = catalogue_find_leftover(catalogue, job->row.name, &id);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

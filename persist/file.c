@@ -219,7 +219,7 @@ int file_unlink(int dir_fd, const char *name)
 }
 
 /* Makes the names in the directory that holds `path` durable. */
-static int sync_parent(const char *path)
+int file_sync_parent(const char *path)
 {
 	char parent[PATH_MAX];
 	char *slash;
@@ -245,7 +245,7 @@ static int make_dir(const char *path)
 	hooked(&event, r, mkdir(path, 0700));
 	if (r < 0)
 		return r == -EEXIST ? 0 : r;
-	return sync_parent(path);
+	return file_sync_parent(path);
 }
 
 int file_make_dirs(const char *path)
@@ -268,6 +268,6 @@ int file_make_dirs(const char *path)
 			return r;
 	}
 	/* It may be there since a moment before a crash, without a durable name. */
-	r = sync_parent(part);
+	r = file_sync_parent(part);
 	return r == -EACCES ? 0 : r;
 }

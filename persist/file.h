@@ -64,6 +64,8 @@ int64_t file_read(int fd, void *buf, uint64_t len, uint64_t off);
 int file_write(int fd, const void *buf, uint64_t len, uint64_t off);
 int file_datasync(int fd);
 int file_sync_dir(int dir_fd);
+/* The directory that `path`, shorter than PATH_MAX, is in; -EACCES where it may not be read. */
+int file_sync_parent(const char *path);
 int file_size(int fd, uint64_t *ret_len);
 /* Reserves space without a change of the size; -EOPNOTSUPP is turned into 0. */
 int file_allocate(int fd, uint64_t off, uint64_t len);

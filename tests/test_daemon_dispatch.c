@@ -264,6 +264,10 @@ START_TEST(what_a_removal_could_not_take_away_does_not_keep_the_name)
 	create("removing");
 	ck_assert(exists("streams/removing/1"));
 	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"whole\"}"), -EEXIST);
+	/* What is whole is nobody's leftover, whoever has forgotten it. */
+	leave_half("forgotten", CATALOGUE_LIVE);
+	ck_assert_int_lt(ask("{\"op\":\"create\",\"stream\":\"forgotten\"}"), 0);
+	ck_assert(exists("streams/forgotten/0"));
 }
 END_TEST
 
