@@ -474,11 +474,12 @@ int catalogue_set_options(struct catalogue *catalogue, int64_t id, const struct 
 	return r < 0 ? r : catalogue_run(catalogue, stmt);
 }
 
-int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64_t *ret_id)
+int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64_t *ret_id,
+			    enum catalogue_state *ret_state)
 {
 	cleanup_with(catalogue_finalizep) sqlite3_stmt *stmt = NULL;
 	int r = catalogue_prepare(catalogue, &stmt,
-				  "SELECT id FROM streams WHERE name = ? AND state <> ?", 0);
+				  "SELECT id, state FROM streams WHERE name = ? AND state <> ?", 0);
 
 	if (r < 0)
 		return r;
@@ -492,6 +493,7 @@ int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64
 	if (r != SQLITE_ROW)
 		return catalogue_failed(catalogue, r);
 	*ret_id = sqlite3_column_int64(stmt, 0);
+	*ret_state = (enum catalogue_state)sqlite3_column_int(stmt, 1);
 	return 0;
 }
 

@@ -54,7 +54,8 @@ int catalogue_add_stream(struct catalogue *catalogue, const struct catalogue_str
 int catalogue_set_state(struct catalogue *catalogue, int64_t id, enum catalogue_state state);
 int catalogue_set_options(struct catalogue *catalogue, int64_t id, const struct options *options);
 /* What is left of a stream that is half made or half removed; -ENOENT. */
-int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64_t *ret_id);
+int catalogue_find_leftover(struct catalogue *catalogue, const char *name, int64_t *ret_id,
+			    enum catalogue_state *ret_state);
 /* With everything that belongs to it. */
 int catalogue_remove_stream(struct catalogue *catalogue, int64_t id);
 

@@ -3,12 +3,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "persist/file.h"
+#include "persist/format.h"
 
 enum {
 	DIRECTORY_DEPTH_MAX = 3
@@ -148,6 +150,24 @@ int directory_remove(const char *base, const char *name)
 	r = directory_remove_at(fd, name, DIRECTORY_DEPTH_MAX);
 	close(fd);
 	return r;
+}
+
+static int directory_is_record_file(const char *path, const struct stat *st, int type,
+				    struct FTW *ftw)
+{
+	uint64_t base;
+
+	return type == FTW_F && format_segment_base(path + ftw->base, &base) &&
+	       st->st_size > FORMAT_SEGMENT_LEN;
+}
+
+bool directory_holds_records(const char *base, const char *name)
+{
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", base, name) >= sizeof(path))
+		return false;
+	return nftw(path, directory_is_record_file, 8, FTW_PHYS) == 1;
 }
 
 uint64_t directory_free_len(const char *path)

@@ -29,6 +29,9 @@ int directory_lock(const char *path, const char *name, int *ret_fd, char *detail
  */
 int directory_remove(const char *base, const char *name);
 
+/* True when a segment anywhere below base/name is longer than its header. */
+bool directory_holds_records(const char *base, const char *name);
+
 /* Bytes that the file system of `path` has free for us; 0 when it cannot be told. */
 uint64_t directory_free_len(const char *path);
 

@@ -315,13 +315,9 @@ static void restore_clean(struct worker_job *job)
 {
 	struct restore_leftover *leftover = (struct restore_leftover *)job;
 	struct server *server = leftover->server;
-	char base[PATH_MAX];
-	int r;
+	int r = stream_remove_leftover(server, leftover->row.name, leftover->row.id,
+				       leftover->row.state);
 
-	snprintf(base, sizeof(base), "%s/streams", server->config->data);
-	r = directory_remove(base, leftover->row.name);
-	if (r == 0)
-		r = catalogue_remove_stream(server->catalogue, leftover->row.id);
 	if (r < 0)
 		log_error("What is left of stream %s cannot be removed: %s", leftover->row.name,
 			  strerror(-r));

@@ -374,19 +374,33 @@ static void stream_has_row(struct worker_job *worker_job)
 	stream_submit(job, SERVER_WORKER_BUILD, stream_build, stream_built);
 }
 
+int stream_remove_leftover(struct server *server, const char *name, int64_t id,
+			   enum catalogue_state state)
+{
+	char base[PATH_MAX];
+	int r;
+
+	snprintf(base, sizeof(base), "%s/streams", server->config->data);
+	if (state == CATALOGUE_MAKING && directory_holds_records(base, name)) {
+		log_error("Stream %s has records in %s/%s, though the catalogue says that it was "
+			  "never whole: put a catalogue back that knows it, or move them away",
+			  name, base, name);
+		return -EEXIST;
+	}
+	r = directory_remove(base, name);
+	return r < 0 ? r : catalogue_remove_stream(server->catalogue, id);
+}
+
 /* What an earlier creation or removal could not take away then: no stream of that name is known. */
 static int stream_clear_leftover(struct stream_job *job)
 {
-	struct catalogue *catalogue = job->server->catalogue;
-	char base[PATH_MAX];
+	enum catalogue_state state;
 	int64_t id;
-	int r = catalogue_find_leftover(catalogue, job->row.name, &id);
+	int r = catalogue_find_leftover(job->server->catalogue, job->row.name, &id, &state);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	snprintf(base, sizeof(base), "%s/streams", job->config.data);
-	r = directory_remove(base, job->row.name);
-	return r < 0 ? r : catalogue_remove_stream(catalogue, id);
+	return stream_remove_leftover(job->server, job->row.name, id, state);
 }
 
 static void stream_add_row(struct worker_job *worker_job)

@@ -25,6 +25,13 @@ static inline bool stream_fits_memory(uint64_t needed, uint64_t available)
 /* Where a stream's files are; shard -1 = the directory of all its shards. */
 void stream_path(const struct config *config, const char *name, int shard, char *path, size_t len);
 
+/*
+ * Takes away what the catalogue calls half made or half removed: files, then the row. -EEXIST when
+ * a stream that was never whole has records: then it is the catalogue that is not. Blocking.
+ */
+int stream_remove_leftover(struct server *server, const char *name, int64_t id,
+			   enum catalogue_state state);
+
 /* A shard to be made or restored. The stream has its settings. */
 struct stream_shard {
 	struct registry_stream *stream;

@@ -257,6 +257,27 @@ START_TEST(half_made_streams_are_cleaned_away_at_the_start)
 }
 END_TEST
 
+/* One bit of the catalogue, or an old copy of it, says so. */
+START_TEST(a_stream_with_records_is_not_taken_for_half_made)
+{
+	char path[256];
+	int fd;
+
+	daemon_bed_disconnect(&client);
+	daemon_bed_stop(&bed);
+	leave_half("making", CATALOGUE_MAKING);
+	snprintf(path, sizeof(path), "%s/streams/making/0/%020d.seg", bed.dir, 4096);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_eq(ftruncate(fd, 4096 + 64), 0);
+	close(fd);
+	daemon_bed_start(&bed);
+	daemon_bed_connect(&bed, &client);
+	daemon_bed_settle(&bed);
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"making\"}"), -EEXIST);
+	ck_assert(access(path, F_OK) == 0);
+}
+END_TEST
+
 START_TEST(what_a_removal_could_not_take_away_does_not_keep_the_name)
 {
 	create("whole");
@@ -728,6 +749,7 @@ static TCase *requests(void)
 	tcase_add_test(tc, the_bus_has_limits);
 	tcase_add_test(tc, streams_come_back_after_a_restart);
 	tcase_add_test(tc, half_made_streams_are_cleaned_away_at_the_start);
+	tcase_add_test(tc, a_stream_with_records_is_not_taken_for_half_made);
 	tcase_add_test(tc, what_a_removal_could_not_take_away_does_not_keep_the_name);
 	tcase_add_test(tc, a_shard_that_cannot_be_restored_hides_no_other);
 	tcase_add_test(tc, others_may_do_what_the_mode_says);
