@@ -114,7 +114,7 @@ red 'a word that is loaded twice' test_daemon_fetch shm/ring.c \
 red 'a catalogue that is believed' fuzz_daemon_catalogue daemon/catalogue.c \
 	's/ && !options_are_possible(&s->options))/ \&\& false)/'
 red 'a request that is not answered' fuzz_daemon_session daemon/session.c \
-	's/^\t\tserver_rewatch(session->server, &session->source, EPOLLIN);/\t\t;/'
+	's/^\t\tsession_listen(session, EPOLLIN);/\t\t;/'
 red 'any word for a name' fuzz_daemon_text daemon/names.c \
 	"s/^bool names_is_valid(const char \*name)\$/&\n{\n\treturn name[0] != 0;\n}\nbool names_was_valid(const char *name)/"
 red 'any mode' fuzz_daemon_text daemon/options.c "s/ || mode > 0777)/)/"
