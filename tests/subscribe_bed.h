@@ -107,15 +107,21 @@ static inline void expect(const char *value)
 	ck_assert_mem_eq(message.value, value, message.value_len);
 }
 
-static inline void expect_gap(uint64_t from, uint64_t to, enum leat_gap reason)
+/* Waits for the gap. */
+static inline void expect_gap_within(uint64_t ns, uint64_t from, uint64_t to, enum leat_gap reason)
 {
 	struct leat_message message;
 
-	ck_assert_int_eq(leat_next(sub, 0, &message), 1);
+	ck_assert_int_eq(leat_next(sub, ns, &message), 1);
 	ck_assert_int_eq(message.kind, LEAT_GAP);
 	ck_assert_uint_eq(message.pos, from);
 	ck_assert_uint_eq(message.next_pos, to);
 	ck_assert_int_eq(message.reason, reason);
+}
+
+static inline void expect_gap(uint64_t from, uint64_t to, enum leat_gap reason)
+{
+	expect_gap_within(0, from, to, reason);
 }
 
 static inline void expect_nothing(void)
