@@ -14,6 +14,9 @@ esac
 if [ "${1-}" = ci ]; then
 	packages="$packages g++ clang clang-format cppcheck shellcheck spin strace
 		systemd mandoc libxml2-utils"
+	# The guest whose power is cut.
+	packages="$packages qemu-system-x86 linux-image-cloud-amd64 busybox-static xfsprogs
+		e2fsprogs kmod cpio"
 fi
 
 if ! command -v dpkg-query >/dev/null; then
