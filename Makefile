@@ -282,7 +282,7 @@ TEST_ENV = LEAT_BUILD=$(abspath $(B)) LEAT_VARIANT=$(VARIANT) CC='$(CC)' \
 	TSAN_OPTIONS=$${TSAN_OPTIONS-halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp}
 
 .PHONY: all help tests deps check check-run check-unit check-fuzz check-stress \
-	check-crash check-sys check-hostile check-full check-kills check-power soak fuzz lint \
+	check-crash check-sys check-controls check-hostile check-full check-kills check-power soak fuzz lint \
 	check-format check-abi model demo bench \
 	install uninstall dist clean format
 
@@ -314,6 +314,8 @@ check-crash: tests  ## run the crash tests
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(CRASH_TESTS))
 check-sys: tests  ## run the tests of the whole bus
 	$(Q)$(TEST_ENV) $(RUN) $(call program,$(SYS_TESTS))
+check-controls: tests  ## take out guards, one at a time, and want the gate of each to fail
+	$(Q)$(TEST_ENV) $(RUN) $(CONTROLS)
 hostile_PROGRAMS := $(call program,tests/sys_permission.c tests/sys_permission_table.c \
 	tests/stress_hostile.c)
 check-hostile: all $(hostile_PROGRAMS)  ## run the tests of hostile clients; they are meant for VARIANT=asan
@@ -325,6 +327,7 @@ FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys
 	tests/sys_failing_daemon.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))
+	$(Q)$(MAKE) check-controls
 	$(Q)$(MAKE) check-kills
 	$(Q)$(MAKE) soak
 	$(Q)$(MAKE) VARIANT=asan check-fuzz
@@ -349,7 +352,7 @@ model-full:  ## search larger sizes of the models, for hours and up to 4 GiB
 	$(Q)tests/model/run.sh full
 # Tests with time bounds are slower here: what fails is shown and does not count, `make check` is
 # for that. Left out is what takes long and goes where others go, or builds a copy of its own.
-uncounted_TESTS := tests/control_storage.sh tests/crash_persist_damage.c tests/crash_persist_power.c \
+uncounted_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c \
 	tests/fuzz_controls.sh tests/sys_bench.sh tests/sys_bench_peers.sh tests/sys_idle.sh \
 	tests/sys_no_system_call.c tests/sys_product_instructions.c tests/sys_readme.sh
 counted_TESTS := $(filter-out $(uncounted_TESTS),$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \

@@ -7,9 +7,11 @@ set -u
 . "$(dirname "$0")/control_common.sh"
 export LEAT_STOPS=64 LEAT_RESUME=8
 
-control daemon/shard_drain.c 's/> shard->policy.claim_timeout_ns) {/> UINT64_MAX - 1) {/' \
-	crash_stops publishers 'a claim time-out that is not honoured'
-control shm/ring.c 's/return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;/return attention \& GOVERN_CLOSED ? 0 : 0;/' \
-	crash_stops publishers 'who commits to a ring that is left behind is told that it counts'
+control 'a claim time-out that is not honoured' daemon/shard_drain.c \
+	's/> shard->policy.claim_timeout_ns) {/> UINT64_MAX - 1) {/' \
+	CK_RUN_CASE=publishers crash_stops
+control 'who commits to a ring that is left behind is told that it counts' shm/ring.c \
+	's/return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;/return attention \& GOVERN_CLOSED ? 0 : 0;/' \
+	CK_RUN_CASE=publishers crash_stops
 
 control_end

@@ -58,10 +58,11 @@ manager_pid=$!
 
 fail()
 {
-	echo "$*"
+	echo "FAILED  $*"
 	cat "$root/log"; systemctl --user status leatd.service --no-pager
 	systemctl --user stop leatd.service leatd.socket
 	kill "$manager_pid"
+	wait "$manager_pid" || echo "systemd --user ended with $?"
 	exit 1
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program that has no file descriptor left: each call of the library says so, nothing of what the
- * daemon gave for it stays taken, and when there are some again everything works.
+ * A program that has no file descriptor left, or no room for a ring in its address space: each call
+ * of the library says so, nothing of what the daemon gave for it stays taken, and when there are
+ * some again everything works.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 
 enum {
 	TRIES = 300, /* more than a shard has publisher slots */
+	RING = 4 << 20,
 };
 
 static struct harness_bus bus;
@@ -80,6 +82,46 @@ static int starve(void *arg)
 	return 0;
 }
 
+/* So many bytes of address space more than are in use now. */
+static void leave_room(rlim_t n)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+	struct rlimit limit;
+
+	must(file && fscanf(file, "%llu", &pages) == 1, "/proc/self/statm");
+	fclose(file);
+	must(getrlimit(RLIMIT_AS, &limit) == 0, "getrlimit: %s", strerror(errno));
+	limit.rlim_cur = n == RLIM_INFINITY ? limit.rlim_max
+					    : pages * (rlim_t)sysconf(_SC_PAGESIZE) + n;
+	must(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit: %s", strerror(errno));
+}
+
+static int cramp(void *arg)
+{
+	struct leat_bus *handle = harness_connect(&bus);
+	struct leat_subscriber *subscriber;
+	struct leat_publisher *publisher;
+	int r;
+
+	/* What the allocator keeps is there before. */
+	use(handle);
+	for (int i = 0; i < TRIES; i++) {
+		leave_room(RING / 2);
+		r = leat_publisher_open(handle, "events", NULL, &publisher);
+		must(r == -ENOMEM, "try %d: %d (%s)", i, r, leat_detail(handle));
+		must(strstr(leat_detail(handle), "events") != NULL, "'%s'", leat_detail(handle));
+		r = leat_subscriber_open(handle, "events", NULL, &subscriber);
+		must(r == -ENOMEM, "try %d: %d (%s)", i, r, leat_detail(handle));
+		leave_room(RLIM_INFINITY);
+	}
+	use(handle);
+	if (arg)
+		*(int *)arg = 1;
+	leat_close(handle);
+	return 0;
+}
+
 static int serve_another(void *arg)
 {
 	struct leat_bus *handle = harness_connect(&bus);
@@ -90,29 +132,45 @@ static int serve_another(void *arg)
 	return 0;
 }
 
-START_TEST(who_has_no_fds_is_told_so_and_takes_nothing_from_others)
+static void want_all_back_after(int (*fn)(void *), const char *who)
 {
 	struct leat_bus *handle;
 	int *done = harness_shared(sizeof(*done));
 
 	harness_bus_start(&bus, 0);
 	handle = harness_connect(&bus);
-	harness_stream(handle, "events", 1, 64 << 10, NULL);
+	harness_stream(handle, "events", 1, RING, NULL);
 	leat_close(handle);
-	harness_reap_ok(harness_fork(starve, done), 100, "who has no fds");
+	harness_reap_ok(harness_fork(fn, done), 100, who);
 	ck_assert_int_eq(*done, 1);
 	harness_reap_ok(harness_fork(serve_another, NULL), 60, "another");
 	harness_bus_stop(&bus);
 }
+
+START_TEST(who_has_no_fds_is_told_so_and_takes_nothing_from_others)
+{
+	want_all_back_after(starve, "who has no fds");
+}
 END_TEST
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they have it all */
+START_TEST(who_has_no_room_for_a_ring_is_told_so_and_takes_nothing_from_others)
+{
+	want_all_back_after(cramp, "who has no room");
+}
+END_TEST
+#endif
 
 int main(void)
 {
-	Suite *suite = suite_create("sys_client_fds");
-	TCase *tcase = tcase_create("fds");
+	Suite *suite = suite_create("sys_client_limits");
+	TCase *tcase = tcase_create("limits");
 
 	tcase_set_timeout(tcase, 180);
 	tcase_add_test(tcase, who_has_no_fds_is_told_so_and_takes_nothing_from_others);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	tcase_add_test(tcase, who_has_no_room_for_a_ring_is_told_so_and_takes_nothing_from_others);
+#endif
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);
 }
