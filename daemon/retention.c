@@ -26,7 +26,7 @@ struct retention_segment {
 	uint64_t bytes;
 	uint64_t last_ns;   /* of its last record: by publishers' clocks */
 	uint64_t closed_ns; /* by our clock; 0 = not known yet */
-	bool dropped;       /* on its way out */
+	bool dropped;       /* on its way out: not what it was, for its unlink may fail */
 };
 
 struct retention_shard {
@@ -197,12 +197,10 @@ static void retention_recall(struct retention *retention, uint32_t shard, size_t
 	for (; *i < rs->n && rs->segments[*i].base <= segment->base; (*i)++) {
 		const struct retention_segment *old = &rs->segments[*i];
 
-		if (old->base == segment->base) {
+		if (old->base == segment->base)
 			segment->closed_ns = old->closed_ns;
-			segment->dropped = old->dropped;
-		} else {
+		else
 			retention_change(retention, shard, old->base, 0);
-		}
 	}
 }
 
@@ -221,7 +219,8 @@ static int retention_look(struct retention *retention, uint32_t shard, uint64_t 
 	for (size_t i = 0; i < n; i++) {
 		segments[i] = (struct retention_segment){ .base = list[i].base,
 							  .bytes = list[i].bytes,
-							  .last_ns = list[i].last_ns };
+							  .last_ns = list[i].last_ns,
+							  .dropped = list[i].going };
 		retention_recall(retention, shard, &old, &segments[i]);
 		if (segments[i].closed_ns != 0)
 			continue;

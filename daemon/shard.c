@@ -661,6 +661,7 @@ size_t shard_closed_segments(struct shard *shard, struct shard_closed_segment *s
 				.bytes = infos[i].bytes ? infos[i].bytes
 							: infos[i].end - infos[i].base,
 				.last_ns = infos[i].max_ns,
+				.going = infos[i].going,
 			};
 		}
 		first += got;

@@ -156,12 +156,14 @@ int shard_segments(struct shard *shard, uint64_t pos, struct shard_segment *segm
 /* Retention: closed segments, oldest first. */
 struct shard_closed_segment {
 	uint64_t base, bytes, last_ns;
+	bool going; /* being unlinked; false again if that fails */
 };
 size_t shard_closed_segments(struct shard *shard, struct shard_closed_segment *segments, size_t n);
 uint64_t shard_kept_bytes(const struct shard *shard); /* closed and active */
 /* Says the ring where the log begins? One that did not survive learns it from the segments. */
 bool shard_knows_earliest(const struct shard *shard);
-/* Unlinks the oldest closed segment, if its base is still `base`. 0, -ENOENT, -errno of unlink. */
+/* Begins to unlink the oldest closed segment, if its base is still `base`. 0, -ENOENT, -EAGAIN; or
+ * why the last one could not be unlinked, once: then it is to be asked for again. */
 int shard_drop_segment(struct shard *shard, uint64_t base);
 
 /* Asks the drain to finish: drain all, write, sync, close the segments (keep = the ring lives on

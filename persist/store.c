@@ -693,6 +693,7 @@ size_t store_list(struct store *store, size_t first, struct store_segment_info *
 					: FORMAT_SEGMENT_LEN + list->written - entry->base,
 			.max_ns = closed ? entry->max_ns : list->index.max_ns,
 			.closed = closed,
+			.going = entry->base == list->going,
 			.known = !closed || entry->known,
 		};
 	}

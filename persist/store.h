@@ -180,6 +180,7 @@ struct store_segment_info {
 	uint64_t bytes;  /* on disk; 0 while not looked at yet */
 	uint64_t max_ns; /* highest timestamp; 0 while unknown, or when it is empty */
 	bool closed;
+	bool going; /* its file is being unlinked */
 	bool known; /* end, bytes and max_ns are exact; before that end is at most too high */
 };
 
