@@ -175,6 +175,7 @@ BENCH_PROGRAMS += \
 
 LINTS += \
 	tests/lint_abi.sh \
+	tests/lint_coverage.sh \
 	tests/lint_format.sh \
 	tests/lint_layers.sh \
 	tests/lint_man.sh \
