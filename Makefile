@@ -304,8 +304,9 @@ check-run: tests
 check-unit: $(call program,$(UNIT_TESTS))  ## run the unit tests
 	$(Q)$(TEST_ENV) $(RUN) $^
 # What fuzz_controls.sh links anew besides, and runs beside a bus.
-CONTROLLED := $(if $(filter asan,$(VARIANT)),all $(call program,tests/test_daemon_fetch.c \
-	tests/stress_hostile.c))
+CONTROLLED := $(if $(filter asan,$(VARIANT)),all $(call program,tests/stress_hostile.c \
+	tests/test_clientlib_damage.c tests/test_daemon_fetch.c tests/test_daemon_process.c \
+	tests/test_daemon_protocol.c))
 check-fuzz: $(call program,$(FUZZ_TESTS)) | $(CONTROLLED)  ## replay the fuzz corpora
 	$(Q)$(TEST_ENV) $(RUN) $^
 check-stress: tests  ## run the stress tests

@@ -45,7 +45,7 @@ static void fuzz_end(void)
 
 static void fuzz_begin(void)
 {
-	static char dir[] = "/tmp/leat-fuzz.XXXXXX";
+	static char dir[] = "/dev/shm/leat-fuzz.XXXXXX";
 	char detail[512];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -57,6 +57,7 @@ static void fuzz_begin(void)
 	config.runtime = strdup(dir);
 	config.data = strdup(dir);
 	config.ring_len = 64 << 10;
+	config.segment_len = 64 << 10;
 	config.max_shards = 32;
 	/* What an input asks for may be large; no more is made than this. */
 	config.max_streams = 8;

@@ -98,7 +98,7 @@ static void fuzz_end(void)
 
 static void fuzz_begin(void)
 {
-	static char dir[] = "/tmp/leat-fuzz.XXXXXX";
+	static char dir[] = "/dev/shm/leat-fuzz.XXXXXX";
 	char detail[512];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -109,6 +109,8 @@ static void fuzz_begin(void)
 		abort();
 	config.runtime = strdup(dir);
 	config.data = strdup(dir);
+	config.ring_len = 64 << 10;
+	config.segment_len = 64 << 10;
 	config.max_streams = 4;
 	config.max_shards = 8;
 	if (notify_new(&notify) < 0 ||
