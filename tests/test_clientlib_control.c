@@ -284,12 +284,16 @@ END_TEST
 
 START_TEST(a_refusal_without_an_errno_is_no_answer)
 {
-	struct script two[] = { { .reply = "{\"ok\":false}" },
-				{ .reply = "{\"ok\":false,\"errno\":13}" } };
+	struct script some[] = { { .reply = "{\"ok\":false}" },
+				 { .reply = "{\"ok\":false,\"errno\":0}" },
+				 { .reply = "{\"ok\":false,\"errno\":4096}" },
+				 { .reply = "[]" },
+				 { .reply = "{\"ok\":false,\"errno\":13}" } };
 	struct control_reply reply;
 
-	play(two, 2);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
+	play(some, ARRAY_LEN(some));
+	for (size_t i = 0; i + 1 < ARRAY_LEN(some); i++)
+		ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
 	ck_assert_int_eq(request(NS_PER_S, &reply), -EACCES);
 	ck_assert_str_eq(detail.text, strerror(EACCES));
 }
@@ -460,6 +464,34 @@ START_TEST(a_long_reply_comes_in_a_sealed_memfd_and_no_other)
 }
 END_TEST
 
+START_TEST(a_long_reply_that_cannot_be_is_refused)
+{
+	static const char *const heads[] = {
+		"{\"ok\":true,\"body\":17}",
+		"{\"ok\":true,\"body\":17,\"fds\":[7]}",
+		"{\"ok\":true,\"body\":17,\"fds\":[\"other\"]}",
+		"{\"ok\":true,\"body\":0,\"fds\":[\"body\"]}",
+		"{\"ok\":true,\"body\":67108865,\"fds\":[\"body\"]}",
+		/* These would be read, and hold no object and no JSON. */
+		"{\"ok\":true,\"body\":17,\"fds\":[\"body\"]}",
+		"{\"ok\":true,\"body\":16,\"fds\":[\"body\"]}",
+	};
+	struct script script[ARRAY_LEN(heads)];
+	int sealed = memfd_create("sealed", MFD_ALLOW_SEALING);
+	struct control_reply reply;
+
+	ck_assert_int_eq(write(sealed, "[\"ok\",true,1,23]", 17), 17);
+	ck_assert_int_eq(ftruncate(sealed, 65 << 20), 0);
+	ck_assert_int_eq(fcntl(sealed, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+		script[i] = (struct script){ .reply = heads[i], .fds = { sealed }, .n_fds = 1 };
+	play(script, ARRAY_LEN(script));
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+		ck_assert_msg(request(NS_PER_S, &reply) == -EBADMSG, "%s", heads[i]);
+	close(sealed);
+}
+END_TEST
+
 START_TEST(a_daemon_that_is_away_is_waited_for_until_the_deadline)
 {
 	struct control_reply reply;
@@ -572,6 +604,7 @@ START_TEST(a_description_with_anything_missing_does_no_harm)
 		"{\"shards\":[]}",
 		"{\"shards\":[1]}",
 		"{\"shards\":{\"a\":1}}",
+		"{\"shards\":[{\"shard\":4294967296}]}",
 		"{\"name\":7,\"uuid\":{},\"options\":[],\"may\":{},\"shards\":[{}]}",
 		"[]",
 		"null",
@@ -587,6 +620,12 @@ START_TEST(a_description_with_anything_missing_does_no_harm)
 		ck_assert_int_eq(describe_parse(object, &info), -EBADMSG);
 		json_decref(object);
 	}
+	object = json_pack("{s:[]}", "shards");
+	for (i = 0; i <= ATTACH_SHARDS_MAX; i++)
+		json_array_append_new(json_object_get(object, "shards"),
+				      json_pack("{s:i}", "shard", (int)i));
+	ck_assert_int_eq(describe_parse(object, &info), -EBADMSG);
+	json_decref(object);
 	object = json_loads("{\"shards\":[{\"shard\":0,\"latest\":-5}],\"may\":[1,\"publish\"],"
 			    "\"uuid\":\"0123456789012345678901234567890123456789\"}",
 			    0, NULL);
@@ -664,6 +703,7 @@ int main(void)
 	tcase_add_test(tc, a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline);
 	tcase_add_test(tc, two_threads_share_a_connection_one_request_at_a_time);
 	tcase_add_test(tc, a_long_reply_comes_in_a_sealed_memfd_and_no_other);
+	tcase_add_test(tc, a_long_reply_that_cannot_be_is_refused);
 	tcase_add_test(tc, a_daemon_that_is_away_is_waited_for_until_the_deadline);
 	tcase_add_test(tc, an_attach_reply_without_what_was_asked_for_is_refused);
 	tcase_add_test(tc, a_ring_that_is_not_the_one_asked_for_is_refused_and_unmapped);

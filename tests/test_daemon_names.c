@@ -70,8 +70,28 @@ START_TEST(a_uuid_comes_back_as_it_went)
 	names_print_uuid(uuid, text);
 	ck_assert_uint_eq(strlen(text), 36);
 	ck_assert(text[8] == '-' && text[13] == '-' && text[18] == '-' && text[23] == '-');
-	hex[5] = 'G';
-	ck_assert_int_eq(names_parse_uuid_hex(hex, back), -EINVAL);
+}
+END_TEST
+
+START_TEST(a_uuid_has_thirty_two_small_digits)
+{
+	static const char bad[] = "/:`gGA-";
+	const char *good = "0123456789abcdef0123456789abcdef";
+	uint8_t before[16] = { 1, 2, 3 }, uuid[16];
+	char hex[33];
+
+	memcpy(uuid, before, 16);
+	/* The string's end is none of them: nothing behind it is looked at. */
+	for (size_t place = 0; place < 32; place++) {
+		for (size_t i = 0; i < sizeof(bad); i++) {
+			memcpy(hex, good, sizeof(hex));
+			hex[place] = bad[i];
+			ck_assert_int_eq(names_parse_uuid_hex(hex, uuid), -EINVAL);
+		}
+	}
+	ck_assert_mem_eq(uuid, before, 16);
+	ck_assert_int_eq(names_parse_uuid_hex(good, uuid), 0);
+	ck_assert_uint_eq(uuid[15], 0xef);
 }
 END_TEST
 
@@ -86,6 +106,7 @@ int main(void)
 	tcase_add_test(tc, a_client_cannot_write_on_our_terminal);
 	tcase_add_test(tc, users_and_groups_go_by_name_or_number);
 	tcase_add_test(tc, a_uuid_comes_back_as_it_went);
+	tcase_add_test(tc, a_uuid_has_thirty_two_small_digits);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);

@@ -3,6 +3,7 @@
 #include <check.h>
 
 #include "persist/format.h"
+#include "shm/crc32c.h"
 
 START_TEST(a_sealed_segment_header_has_to_make_sense)
 {
@@ -26,6 +27,30 @@ START_TEST(a_sealed_segment_header_has_to_make_sense)
 	bad.flags = FORMAT_F_KNOWN + 1;
 	format_segment_seal(&bad);
 	ck_assert_int_eq(format_segment_check(&bad), -EPROTONOSUPPORT);
+}
+END_TEST
+
+START_TEST(a_header_of_a_version_to_come_is_told_from_a_damaged_one)
+{
+	struct format_checkpoint good = { .sequence = 1, .durable = 64, .reserved_until = 64 };
+	static const int want[] = { -EPROTONOSUPPORT, -EPROTONOSUPPORT, -EBADMSG, 0, 0 };
+	struct format_checkpoint bad;
+
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		format_checkpoint_seal(&good);
+		bad = good;
+		bad.major = (uint16_t)(bad.major + (i == 0));
+		bad.incompat |= i == 1;
+		bad.len += i == 2 ? 64 : 0;
+		bad.minor = (uint16_t)(bad.minor + (i == 3));
+		bad.compat |= i == 4;
+		bad.crc = 0;
+		bad.crc = crc32c(0, &bad, sizeof(bad));
+		ck_assert_int_eq(format_checkpoint_check(&bad), want[i]);
+		/* Who cannot tell that it is whole cannot tell its version. */
+		bad.crc++;
+		ck_assert_int_eq(format_checkpoint_check(&bad), -EBADMSG);
+	}
 }
 END_TEST
 
@@ -103,6 +128,7 @@ int main(void)
 	int n_failed;
 
 	tcase_add_test(tc, a_sealed_segment_header_has_to_make_sense);
+	tcase_add_test(tc, a_header_of_a_version_to_come_is_told_from_a_damaged_one);
 	tcase_add_test(tc, a_sealed_checkpoint_has_to_make_sense);
 	tcase_add_test(tc, an_index_is_as_long_as_its_entries_say);
 	tcase_add_test(tc, only_names_of_twenty_digits_that_are_a_position_are_segments);

@@ -387,6 +387,13 @@ START_TEST(an_index_that_lies_about_places_does_no_harm)
 	ck_assert_int_eq(reader_seek_pos(reader, ring.base + 96, persist_log_end(&ring), &found),
 			 0);
 	ck_assert_uint_eq(found, pos);
+	/* It says nothing, or begins somewhere else. */
+	for (int i = 0; i < 2; i++) {
+		index.n_entries = i ? 3 : 0;
+		entries[0].pos = PERSIST_LOG_FIRST + 32;
+		ck_assert_int_eq(reader_seek_time(reader, 8, persist_log_end(&ring), &found), 0);
+		ck_assert_uint_eq(found, pos);
+	}
 	reader_close(reader);
 }
 END_TEST
@@ -656,6 +663,18 @@ START_TEST(a_file_of_another_log_is_read_as_damage_of_this_one)
 	ck_assert_int_eq(reader_open_of(make_file(0), &log, ring.base, &reader), 0);
 	ck_assert_int_eq(reader_read(reader, ring.base, persist_log_end(&ring), buf, 4096, &run),
 			 -EBADMSG);
+	reader_close(reader);
+	/* The right shard of another stream, whose records would validate. */
+	log.shard = PERSIST_LOG_SHARD;
+	log.stream_uuid[15] ^= 1;
+	ck_assert_int_eq(reader_open_of(make_file(0), &log, ring.base, &reader), 0);
+	ck_assert_int_eq(reader_read(reader, ring.base, persist_log_end(&ring), buf, 4096, &run),
+			 -EBADMSG);
+	reader_close(reader);
+	log.stream_uuid[15] ^= 1;
+	ck_assert_int_eq(reader_open_of(make_file(0), &log, ring.base, &reader), 0);
+	ck_assert_int_eq(reader_read(reader, ring.base, persist_log_end(&ring), buf, 4096, &run),
+			 0);
 	reader_close(reader);
 	ck_assert_int_eq(reader_open_of(-1, &log, ring.base, &reader), -EBADF);
 	ck_assert_int_eq(reader_open_bare(-1, ring.base + 1, 0, 0, &reader), -EINVAL);

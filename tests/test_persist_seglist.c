@@ -109,6 +109,25 @@ START_TEST(files_that_somebody_took_away_are_stepped_over)
 }
 END_TEST
 
+START_TEST(what_is_no_file_is_stepped_over_as_one_that_is_gone)
+{
+	char path[128];
+	uint64_t pos;
+
+	take_away(1);
+	persist_log_segment_path(dir, infos[1].base, path);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	take_away(2);
+	persist_log_segment_path(dir, infos[2].base, path);
+	ck_assert_int_eq(symlink("/dev/zero", path), 0);
+	ck_assert_uint_eq(opened_at(infos[1].base), infos[3].base);
+	ck_assert_int_eq(store_seek_pos(s.store, infos[2].base + 32, &pos), 0);
+	ck_assert_uint_eq(pos, infos[3].base);
+	ck_assert_int_eq(store_seek_time(s.store, 1001, &pos), 0);
+	ck_assert_uint_lt(pos, infos[1].base);
+}
+END_TEST
+
 START_TEST(an_error_that_says_nothing_of_the_segment_is_told)
 {
 	uint64_t pos, base, end;
@@ -189,6 +208,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, files_that_somebody_took_away_are_stepped_over);
+	tcase_add_test(tc, what_is_no_file_is_stepped_over_as_one_that_is_gone);
 	tcase_add_test(tc, an_error_that_says_nothing_of_the_segment_is_told);
 	tcase_add_test(tc, an_index_that_ends_before_its_segment_is_made_again);
 	tcase_add_test(tc, a_segment_that_cannot_be_read_is_as_old_as_its_file);

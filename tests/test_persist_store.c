@@ -265,6 +265,40 @@ START_TEST(retention_takes_the_oldest_segment_and_nothing_else)
 }
 END_TEST
 
+START_TEST(a_segment_that_cannot_be_taken_away_stays_in_the_log)
+{
+	struct store_totals before, after;
+	struct store_segment_info info;
+
+	persist_log_fill(&ring, 2000, 1);
+	open_and_start(0);
+	persist_log_write(&s, &ring, ring.base, 3000);
+	persist_log_sync(&s);
+	while (io_pending(s.io) > 0)
+		io_wait(s.io, 1000);
+	store_totals(s.store, &before);
+	ck_assert_uint_eq(store_list(s.store, 1, &info, 1), 1);
+	arm(FILE_UNLINK, -EIO, -1);
+	ck_assert_int_eq(store_drop_oldest(s.store), 0);
+	/* Nobody is sent there while it may be going. */
+	ck_assert_uint_eq(store_earliest(s.store), info.base);
+	while (io_pending(s.io) > 0)
+		io_wait(s.io, 1000);
+	disarm();
+	store_totals(s.store, &after);
+	ck_assert_uint_eq(after.n_segments, before.n_segments);
+	ck_assert_uint_eq(store_earliest(s.store), ring.base);
+	persist_log_compare(&s, &ring, ring.base, persist_log_end(&ring));
+	/* It is told once, and tried again. */
+	ck_assert_int_eq(store_drop_oldest(s.store), -EIO);
+	ck_assert_int_eq(store_drop_oldest(s.store), 0);
+	while (io_pending(s.io) > 0)
+		io_wait(s.io, 1000);
+	ck_assert_uint_eq(store_earliest(s.store), info.base);
+	persist_log_close(&s);
+}
+END_TEST
+
 START_TEST(a_record_longer_than_a_segment_gets_one_of_its_own)
 {
 	persist_log_fill(&ring, 10, 1);
@@ -738,6 +772,7 @@ int main(void)
 	tcase_add_test(tc, positions_are_reserved_ahead_durably);
 	tcase_add_test(tc, a_closed_segment_has_its_real_size_and_its_index);
 	tcase_add_test(tc, retention_takes_the_oldest_segment_and_nothing_else);
+	tcase_add_test(tc, a_segment_that_cannot_be_taken_away_stays_in_the_log);
 	tcase_add_test(tc, a_record_longer_than_a_segment_gets_one_of_its_own);
 	tcase_add_test(tc, what_does_not_follow_is_refused);
 	tcase_add_loop_test(tc, a_failed_sync_is_repaired_from_the_ring_in_a_new_segment, 0, 2);

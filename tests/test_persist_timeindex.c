@@ -44,6 +44,9 @@ START_TEST(an_index_belongs_to_one_very_segment)
 	header.created_ns++;
 	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
 	header.created_ns--;
+	header.shard++;
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &end), -EBADMSG);
+	header.shard--;
 	persist_log_segment_path(dir, base, path);
 	memcpy(path + strlen(path) - 3, "idx", 3);
 	for (i = 0; i < 128 + 160; i++) {
@@ -69,7 +72,7 @@ START_TEST(an_index_whose_entries_cannot_be_is_not_believed)
 
 	persist_log_make_dir(dir);
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		for (uint64_t k = 0; k < 3; k++)
 			entries[k] = (struct format_index_entry){ base + k * 32, k };
 		entries[0].pos += i == 1 ? 32 : 0;
@@ -77,7 +80,7 @@ START_TEST(an_index_whose_entries_cannot_be_is_not_believed)
 		entries[2].pos -= i == 3 ? 32 : 0;
 		entries[2].pos += i == 4 ? 640 : 0;
 		entries[2].max_ns += i == 5 ? 9 : 0;
-		end = i == 6 ? base - 32 : base + 640;
+		end = i == 6 ? base - 32 : i == 7 ? base + 641 : base + 640;
 		ck_assert_int_eq(timeindex_store(dir_fd, &header, end, &index), 0);
 		ck_assert_msg(timeindex_load(dir_fd, &header, &loaded, &got) ==
 				      (i == 0 ? 0 : -EBADMSG),
@@ -85,6 +88,13 @@ START_TEST(an_index_whose_entries_cannot_be_is_not_believed)
 		if (i == 0)
 			timeindex_deinit(&loaded);
 	}
+	/* One that says nothing is one. */
+	index.n_entries = 0;
+	ck_assert_int_eq(timeindex_store(dir_fd, &header, base, &index), 0);
+	ck_assert_int_eq(timeindex_load(dir_fd, &header, &loaded, &got), 0);
+	ck_assert_uint_eq(loaded.n_entries, 0);
+	timeindex_deinit(&loaded);
+	index.n_entries = 3;
 	persist_log_segment_path(dir, base, path);
 	memcpy(path + strlen(path) - 3, "idx", 3);
 	ck_assert_int_eq(truncate(path, 100), 0);

@@ -111,6 +111,16 @@ static void to_old_epoch(struct format_segment *header)
 	header->epoch = 0;
 }
 
+static void to_later_version(struct format_segment *header)
+{
+	header->flags |= FORMAT_F_KNOWN + 1;
+}
+
+static void to_before_everything(struct format_segment *header)
+{
+	header->prev_end = 0;
+}
+
 START_TEST(a_segment_of_another_shard_is_named_and_not_read)
 {
 	rewrite(1, to_other_shard);
@@ -132,6 +142,29 @@ START_TEST(an_older_epoch_after_a_newer_one_contradicts_it)
 	ck_assert_uint_eq(found[VERIFY_CHAIN], 1);
 	ck_assert_uint_eq(last_found[VERIFY_CHAIN].base, infos[2].base);
 	ck_assert_uint_eq(stats.n_bytes, ring.len);
+}
+END_TEST
+
+START_TEST(a_segment_of_a_version_to_come_is_named_and_not_read)
+{
+	rewrite(1, to_later_version);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_FOREIGN], 1);
+	ck_assert_uint_eq(last_found[VERIFY_FOREIGN].base, infos[1].base);
+	ck_assert_uint_eq(stats.n_segments, n_segments - 1);
+}
+END_TEST
+
+START_TEST(a_segment_that_follows_what_lies_before_its_neighbour_contradicts_it)
+{
+	rewrite(2, to_before_everything);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_CHAIN], 1);
+	ck_assert_uint_eq(last_found[VERIFY_CHAIN].base, infos[2].base);
+	/* By its word nothing lies in between. */
+	ck_assert_uint_eq(found[VERIFY_GAP], 1);
+	ck_assert_uint_eq(last_found[VERIFY_GAP].from, infos[1].base);
+	ck_assert_uint_eq(last_found[VERIFY_GAP].to, infos[2].base);
 }
 END_TEST
 
@@ -220,6 +253,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_segment_of_another_shard_is_named_and_not_read);
 	tcase_add_test(tc, an_older_epoch_after_a_newer_one_contradicts_it);
+	tcase_add_test(tc, a_segment_of_a_version_to_come_is_named_and_not_read);
+	tcase_add_test(tc, a_segment_that_follows_what_lies_before_its_neighbour_contradicts_it);
 	tcase_add_test(tc, the_end_that_is_missing_below_the_checkpoint_is_damage);
 	tcase_add_test(tc, rubbish_above_the_checkpoint_is_torn_and_no_damage);
 	tcase_add_test(tc, a_header_that_the_disk_does_not_give_is_damaged_and_hides_no_other);

@@ -453,7 +453,7 @@ START_TEST(a_govern_page_that_makes_no_sense_is_refused)
 	struct ring *ring;
 
 	memcpy((void *)&good, (void *)govern, sizeof(good));
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 9; i++) {
 		memcpy((void *)govern, (void *)&good, sizeof(good));
 		govern->ring_len = i == 0   ? 0
 				   : i == 1 ? 4096
@@ -461,7 +461,7 @@ START_TEST(a_govern_page_that_makes_no_sense_is_refused)
 				   : i == 3 ? UINT64_C(1) << 63
 					    : good.ring_len;
 		govern->max_len = i == 4 ? 31 : i == 5 ? LAYOUT_RING_MIN / 4 + 1 : good.max_len;
-		govern->first_pos += i == 6;
+		govern->first_pos = i == 8 ? LAYOUT_POS_END : good.first_pos + (i == 6);
 		govern->n_slots -= i == 7;
 		ck_assert_int_eq(ring_open(&fds, REGION_SUBSCRIBER, &ring), -EBADMSG);
 	}
