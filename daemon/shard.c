@@ -185,6 +185,14 @@ static void shard_adopt_succession(struct shard *shard)
 		ring_set_state(ring, GOVERN_OPEN, 0);
 }
 
+/* The last daemon may have died between a change and its bell: nobody else would ring it. */
+static void shard_wake_sleepers(struct shard *shard)
+{
+	ring_wake_all(shard->cur.ring);
+	if (shard->old.ring)
+		ring_wake_all(shard->old.ring);
+}
+
 /*
  * Where draining goes on in rings that survived: at the end of what is in the segments, or where
  * of several writes under way an earlier one did not get there; the ring still has it. A hole
@@ -271,6 +279,7 @@ static int shard_open_ring(struct shard *shard, const struct shard_options *opti
 		return r;
 	/* The last daemon may have died asleep; its publishers would kick at each commit. */
 	ring_drain_wakes(shard->cur.ring);
+	shard_wake_sleepers(shard);
 	drain_set_clock(shard->drain, shard->cur.ring);
 	return 0;
 }

@@ -698,8 +698,7 @@ uint64_t ring_close_tail(struct ring *ring)
 	return max_u64(min_u64(tail & ~(uint64_t)(RECORD_ALIGN - 1), limit), ring_reclaimed(ring));
 }
 
-/* Everybody who may sleep on this ring looks at it again. */
-static void ring_wake_all(struct ring *ring)
+void ring_wake_all(struct ring *ring)
 {
 	/* MO(bell.R) the state before the bells. */
 	fetch_add_acq_rel(&ring->govern->limit_bell, 1);

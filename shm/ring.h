@@ -157,5 +157,7 @@ uint64_t ring_close_tail(struct ring *ring);
 /* Says where the ring ended and makes every publisher see it (membarrier). */
 void ring_set_succeeded(struct ring *ring, uint64_t close_pos);
 void ring_set_state(struct ring *ring, enum govern_state state, int error);
+/* Everybody who may sleep on this ring looks at it again. */
+void ring_wake_all(struct ring *ring);
 
 #endif

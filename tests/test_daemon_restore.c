@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a bus serves while its shards come back, one of which has a disk that hangs. */
+/* What a bus serves while its shards come back, one of which has a disk that hangs; and what the
+ * next daemon makes of rings that its last one left. */
 #include <check.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 #include "daemon/shard.h"
 #include "persist/file.h"
 #include "shm/ring_publish.h"
+#include "shm/wait.h"
 #include "tests/daemon_bed.h"
 
 #define ATTACH "{\"op\":\"attach\",\"stream\":\"events\",\"shard\":%d,\"role\":\"subscribe\"}"
@@ -314,6 +316,54 @@ START_TEST(a_closing_that_a_daemon_died_over_is_said_again)
 }
 END_TEST
 
+struct sleeper {
+	pthread_t thread;
+	const _Atomic uint32_t *bell;
+	uint32_t rung;
+	int result;
+};
+
+static void *sleep_on_bell(void *arg)
+{
+	struct sleeper *sleeper = arg;
+
+	sleeper->result = wait_bell(sleeper->bell, sleeper->rung, 10 * NS_PER_S);
+	return NULL;
+}
+
+/* Its daemon died when the new ring was open and the old one's sleepers were not woken yet; or
+ * when a position was raised and nobody told. */
+START_TEST(who_sleeps_when_a_daemon_dies_is_woken_by_the_next)
+{
+	struct region_fds fds[2];
+	struct ring *old = leave_ring(1, GOVERN_SUCCEEDED, &fds[0]);
+	struct ring *new = leave_ring(2, GOVERN_OPEN, &fds[1]);
+	struct sleeper sleepers[] = {
+		{ .bell = &old->govern->limit_bell },   { .bell = &old->govern->written_bell },
+		{ .bell = &old->govern->durable_bell }, { .bell = &old->publish->doorbell },
+		{ .bell = &new->govern->limit_bell },   { .bell = &new->govern->written_bell },
+		{ .bell = &new->govern->durable_bell }, { .bell = &new->publish->doorbell },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(sleepers); i++) {
+		sleepers[i].rung = load_relaxed(sleepers[i].bell);
+		ck_assert_int_eq(
+			pthread_create(&sleepers[i].thread, NULL, sleep_on_bell, &sleepers[i]), 0);
+	}
+	options.directory = NULL;
+	options.survivors = fds;
+	options.n_survivors = ARRAY_LEN(fds);
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), 0);
+	for (size_t i = 0; i < ARRAY_LEN(sleepers); i++) {
+		pthread_join(sleepers[i].thread, NULL);
+		ck_assert_msg(sleepers[i].result != -ETIMEDOUT, "the sleeper on bell %zu", i);
+	}
+	shard = shard_free(shard);
+	ring_close(old);
+	ring_close(new);
+}
+END_TEST
+
 static void setup_shard(void)
 {
 	int flags;
@@ -354,6 +404,7 @@ int main(void)
 	tcase_set_timeout(alone, 30);
 	tcase_add_test(alone, a_ring_that_survived_is_there_before_the_disk_is_looked_at);
 	tcase_add_test(alone, a_closing_that_a_daemon_died_over_is_said_again);
+	tcase_add_test(alone, who_sleeps_when_a_daemon_dies_is_woken_by_the_next);
 	tcase_add_test(alone, a_new_ring_says_where_the_log_begins_before_the_drain_has_looked);
 	suite_add_tcase(suite, alone);
 	srunner_run_all(runner, CK_NORMAL);
