@@ -28,6 +28,7 @@ enum {
 	RECORDS = 1 << 18, /* of a writer in a round, at most */
 	STEPS = 60,        /* of a publisher's life that nobody ends; passes each point so often */
 	ROW = 3,           /* daemons that die one after the other */
+	SEGMENT = 1 << 20, /* where each death leaves one */
 };
 
 static const struct account_terms nothing_is_lost;
@@ -54,7 +55,7 @@ static void open_round(void)
 	crowd_wait(crowd, 20, "at the beginning");
 }
 
-static void setup_crowd(unsigned flags)
+static void setup_stage(void)
 {
 	seed = harness_seed();
 	crowd = harness_shared(sizeof(*crowd));
@@ -63,11 +64,15 @@ static void setup_crowd(unsigned flags)
 	crowd->pause_us = 300;
 	strcpy(crowd->stream, "kills");
 	crowd_init(crowd, WRITERS, RECORDS);
+}
+
+static void setup_crowd(unsigned flags)
+{
+	setup_stage();
 	harness_bus_start(&crowd->bus, flags);
 }
 
 static uint64_t total_tried, total_told;
-static uint64_t n_at_points; /* daemons that died at one */
 
 static void close_round(void)
 {
@@ -94,13 +99,35 @@ static void report(const char *what, uint64_t n)
 
 /* ---- a process that dies at a point or at some time ---- */
 
-static char target[TESTPOINTS_NAME_LEN];
-static uint64_t left; /* times that the target is still passed */
+static struct testpoints points;    /* those at which the victims of the case die */
+static _Atomic uint64_t *n_died_at; /* of each of them; shared */
+static size_t target;               /* one of them, or points.n: none */
+static uint64_t left;               /* times that the target is still passed */
+
+static void setup_points(bool (*are)(const char *name))
+{
+	testpoints_those(are, &points);
+	n_died_at = harness_shared(points.n * sizeof(*n_died_at));
+}
 
 static void die_at_target(const char *name)
 {
-	if (strcmp(name, target) == 0 && --left == 0)
-		kill(getpid(), SIGKILL);
+	if (target == points.n || strcmp(name, points.names[target]) != 0 || --left > 0)
+		return;
+	fetch_add_acq_rel(&n_died_at[target], 1);
+	kill(getpid(), SIGKILL);
+}
+
+/* Each is passed, and somebody died there; unless there were too few for that. */
+static void report_points(uint64_t n)
+{
+	for (size_t i = 0; i < points.n; i++) {
+		uint64_t n_died = load_acquire(&n_died_at[i]);
+
+		printf("%llu at %s%s", (unsigned long long)n_died, points.names[i],
+		       i + 1 < points.n ? ", " : "\n");
+		must(n_died > 0 || n < KILLS, "nobody died at %s", points.names[i]);
+	}
 }
 
 static bool has_begun(void *arg)
@@ -130,7 +157,7 @@ static bool reap_victim(pid_t pid)
 /* ---- publishers ---- */
 
 /* Returns whether it was killed. */
-static bool kill_publisher(const struct testpoints *points, uint64_t i, _Atomic int *begun)
+static bool kill_publisher(uint64_t i, _Atomic int *begun)
 {
 	bool at_point = i % 2 == 0;
 	struct crowd_part part = {
@@ -143,7 +170,7 @@ static bool kill_publisher(const struct testpoints *points, uint64_t i, _Atomic 
 	};
 	pid_t pid;
 
-	strcpy(target, points->names[i / 2 % points->n]);
+	target = i / 2 % points.n;
 	left = 1 + pick(STEPS / 2);
 	store_release(begun, 0);
 	pid = harness_fork(crowd_publish, &part);
@@ -156,19 +183,19 @@ START_TEST(publishers_killed_anywhere_cost_nothing_that_was_acknowledged)
 {
 	_Atomic int *begun = harness_shared(sizeof(*begun));
 	uint64_t n = n_kills(KILLS), n_killed = 0, i = 0;
-	struct testpoints points;
 
 	setup_crowd(0);
-	testpoints_those(testpoints_is_publishers, &points);
+	setup_points(testpoints_is_publishers);
 	while (n_killed < n) {
 		open_round();
 		for (int j = 0; j < ROUND && n_killed < n; j++, i++)
-			n_killed += kill_publisher(&points, i, begun);
+			n_killed += kill_publisher(i, begun);
 		crowd_wait(crowd, 20, "after the kills");
 		close_round();
 		must(i < 2 * n + 100, "most victims outlive their end");
 	}
 	report("publishers", n_killed);
+	report_points(n);
 	/* Most records are held up by nobody at all: even a busy machine gives them quickly. */
 	must(load_acquire(&crowd->delays.n_over) < load_acquire(&crowd->delays.n) / 4,
 	     "dead publishers hold up others");
@@ -271,7 +298,7 @@ static int subscribe(void *arg)
 	return 0;
 }
 
-static void kill_subscriber(struct heir *heir, const struct testpoints *points, uint64_t i)
+static void kill_subscriber(struct heir *heir, uint64_t i)
 {
 	struct life life = { .heir = heir,
 			     .isolation = (enum leat_isolation)pick(3),
@@ -279,7 +306,7 @@ static void kill_subscriber(struct heir *heir, const struct testpoints *points, 
 	pid_t pid;
 
 	/* At a point if it comes there in time. */
-	strcpy(target, i % 2 ? "" : points->names[i / 2 % points->n]);
+	target = i % 2 ? points.n : i / 2 % points.n;
 	left = 1 + pick(5);
 	store_release(&heir->begun, 0);
 	pid = harness_fork(subscribe, &life);
@@ -287,7 +314,7 @@ static void kill_subscriber(struct heir *heir, const struct testpoints *points, 
 	must(reap_victim(pid), "a subscriber ended");
 }
 
-static void subscribe_round(struct heir *heir, const struct testpoints *points, uint64_t n)
+static void subscribe_round(struct heir *heir, uint64_t n)
 {
 	struct crowd_part parts[2];
 	pid_t pids[2], last;
@@ -301,7 +328,7 @@ static void subscribe_round(struct heir *heir, const struct testpoints *points, 
 		pids[i] = harness_fork(crowd_publish, &parts[i]);
 	}
 	for (uint64_t i = 0; i < n; i++)
-		kill_subscriber(heir, points, i);
+		kill_subscriber(heir, i);
 	store_release(&crowd->stop, 1);
 	for (unsigned i = 0; i < 2; i++)
 		harness_reap_ok(pids[i], 60, "a publisher");
@@ -322,38 +349,19 @@ START_TEST(subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody)
 {
 	struct heir *heir = harness_shared(sizeof(*heir));
 	uint64_t n = n_kills(KILLS);
-	struct testpoints points;
 
 	setup_crowd(0);
 	heir->reader = account_reader_new(crowd->account);
-	testpoints_those(testpoints_is_subscribers, &points);
+	setup_points(testpoints_is_subscribers);
 	for (uint64_t done = 0; done < n; done += ROUND)
-		subscribe_round(heir, &points, n - done < ROUND ? n - done : ROUND);
+		subscribe_round(heir, n - done < ROUND ? n - done : ROUND);
 	report("subscribers", n);
+	report_points(n);
 	harness_bus_stop(&crowd->bus);
 }
 END_TEST
 
 /* ---- the daemon ---- */
-
-static bool is_daemons(const char *name)
-{
-	return !testpoints_is_publishers(name) && !testpoints_is_subscribers(name);
-}
-
-static pid_t child_of(pid_t keeper)
-{
-	char path[64], line[64] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper, (int)keeper);
-	file = fopen(path, "re");
-	if (file && !fgets(line, sizeof(line), file))
-		line[0] = '\0';
-	if (file)
-		fclose(file);
-	return (pid_t)strtol(line, NULL, 10);
-}
 
 static bool answers(void *arg)
 {
@@ -368,7 +376,7 @@ static bool answers(void *arg)
 
 static bool has_other_child(void *arg)
 {
-	pid_t pid = child_of(crowd->bus.pid);
+	pid_t pid = harness_kept_pid(&crowd->bus);
 
 	return pid > 0 && pid != *(pid_t *)arg;
 }
@@ -378,7 +386,7 @@ static void kill_daemon_now(void)
 	pid_t none = 0, pid;
 
 	must(harness_until(has_other_child, &none, 30), "the keeper has no child");
-	pid = child_of(crowd->bus.pid);
+	pid = harness_kept_pid(&crowd->bus);
 	if (pid > 0)
 		kill(pid, SIGKILL);
 	must(harness_until(has_other_child, &pid, 30), "no daemon comes back");
@@ -390,8 +398,12 @@ static bool is_gone(void *arg)
 }
 
 /* At that point if it comes there soon, in any case soon. */
-static void kill_daemon_at(const char *name)
+static void kill_daemon_at(size_t point)
 {
+	static struct testpoints_provocation provocation = { .stream = "kills",
+							     .ring_len = RING,
+							     .n_shards = SHARDS };
+	const char *name = points.names[point];
 	char armed[160];
 	int fd;
 
@@ -399,21 +411,23 @@ static void kill_daemon_at(const char *name)
 	fd = open(armed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	must(fd >= 0, "%s: %s", armed, strerror(errno));
 	close(fd);
+	provocation.bus = &crowd->bus;
 	if (testpoints_is_starts(name))
 		kill_daemon_now();
-	n_at_points++;
+	else if (testpoints_is_provoked(name))
+		testpoints_provoke(&provocation);
 	if (harness_until(is_gone, armed, 0.2) || unlink(armed) < 0)
-		return;
-	n_at_points--;
-	kill_daemon_now();
+		fetch_add_acq_rel(&n_died_at[point], 1);
+	else
+		kill_daemon_now();
 }
 
 /* One that serves, and then perhaps those that come after it, before they do. */
-static void kill_daemons(const struct testpoints *points, uint64_t i)
+static void kill_daemons(uint64_t i)
 {
 	must(harness_until(answers, NULL, 30), "no daemon answers");
 	if (i % 2 == 0) {
-		kill_daemon_at(points->names[i / 2 % points->n]);
+		kill_daemon_at(i / 2 % points.n);
 	} else {
 		harness_pause_ns(pick(20000000));
 		kill_daemon_now();
@@ -424,27 +438,9 @@ static void kill_daemons(const struct testpoints *points, uint64_t i)
 	}
 }
 
-/* The keeper writes down each. */
-static uint64_t n_daemons_killed(void)
-{
-	char path[128], line[512];
-	uint64_t n = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/log", crowd->bus.dir);
-	file = fopen(path, "re");
-	must(file, "%s: %s", path, strerror(errno));
-	while (fgets(line, sizeof(line), file))
-		n += strstr(line, "was ended by signal 9") != NULL;
-	fclose(file);
-	return n;
-}
-
-static void daemon_round(const struct testpoints *points, uint64_t n)
+static void open_busy_round(pid_t pids[WRITERS - 1])
 {
 	struct crowd_part parts[WRITERS - 1];
-	uint64_t before = n_daemons_killed();
-	pid_t pids[WRITERS - 1];
 
 	open_round();
 	for (unsigned i = 0; i < WRITERS - 1; i++) {
@@ -454,31 +450,71 @@ static void daemon_round(const struct testpoints *points, uint64_t n)
 						.seed = harness_random(&seed) };
 		pids[i] = harness_fork(crowd_publish, &parts[i]);
 	}
-	for (uint64_t i = 0; n_daemons_killed() - before < n; i++) {
-		kill_daemons(points, i);
-		if (i % 20 == 0)
-			crowd_wait(crowd, 20, "between daemons");
-	}
+}
+
+static void close_busy_round(const pid_t pids[WRITERS - 1])
+{
 	store_release(&crowd->stop, 1);
 	for (unsigned i = 0; i < WRITERS - 1; i++)
 		harness_reap_ok(pids[i], 90, "a publisher");
 	close_round();
 }
 
+static void daemon_round(uint64_t n)
+{
+	uint64_t before = harness_n_killed(&crowd->bus);
+	pid_t pids[WRITERS - 1];
+
+	open_busy_round(pids);
+	for (uint64_t i = 0; harness_n_killed(&crowd->bus) - before < n; i++) {
+		kill_daemons(i);
+		if (i % 20 == 0)
+			crowd_wait(crowd, 20, "between daemons");
+	}
+	close_busy_round(pids);
+}
+
 START_TEST(daemons_killed_anywhere_and_while_they_recover_lose_nothing)
 {
 	uint64_t n = n_kills(KILLS), killed;
-	struct testpoints points;
 
 	setenv("LEAT_KEEPER_EAGER", "1", 1);
 	setup_crowd(HARNESS_KEEP | HARNESS_TESTPOINTS);
-	testpoints_those(is_daemons, &points);
-	while ((killed = n_daemons_killed()) < n)
-		daemon_round(&points, n - killed < ROUND ? n - killed : ROUND);
-	printf("%llu of them at a test point\n", (unsigned long long)n_at_points);
-	must(n_at_points > n / 16, "hardly any daemon dies at a test point");
+	setup_points(testpoints_is_daemons);
+	while ((killed = harness_n_killed(&crowd->bus)) < n)
+		daemon_round(n - killed < ROUND ? n - killed : ROUND);
 	report("daemons", killed);
+	report_points(n);
 	harness_bus_stop(&crowd->bus);
+}
+END_TEST
+
+/* ---- a daemon that somebody else starts and brings back ---- */
+
+static bool is_other_daemon(void *arg)
+{
+	return harness_has_other_daemon(&crowd->bus, *(pid_t *)arg);
+}
+
+START_TEST(daemons_of_another_keeper_lose_nothing)
+{
+	uint64_t n = n_kills(KILLS);
+	pid_t pids[WRITERS - 1];
+
+	setup_stage();
+	snprintf(crowd->bus.sock, sizeof(crowd->bus.sock), "%s", getenv("LEAT_KILLS_BUS"));
+	open_busy_round(pids);
+	for (uint64_t i = 0; i < n; i++) {
+		pid_t pid = harness_daemon_pid(&crowd->bus);
+
+		harness_pause_ns(pick(20000000));
+		must(kill(pid, SIGKILL) == 0, "kill %d: %s", (int)pid, strerror(errno));
+		must(harness_until(is_other_daemon, &pid, 30), "no daemon comes back");
+		if (i % 4 == 0)
+			crowd_wait(crowd, 20, "between daemons");
+	}
+	close_busy_round(pids);
+	report("daemons", n);
 }
 END_TEST
 
@@ -516,6 +552,7 @@ START_TEST(when_everybody_is_killed_what_was_written_is_there)
 {
 	/* The rings are gone: what was only there is reported as positions that are not used. */
 	static const struct account_terms terms = { .gaps = { 1u << LEAT_GAP_JUMP } };
+	struct leat_stream_options options;
 	_Atomic int *begun = harness_shared(WRITERS * sizeof(*begun));
 	uint64_t n = n_kills(KILLS) / 10;
 	struct leat_bus *bus;
@@ -527,7 +564,9 @@ START_TEST(when_everybody_is_killed_what_was_written_is_there)
 			account_clear(crowd->account);
 			if (i > 0)
 				must(leat_stream_delete(bus, "kills") == 0, "deleting");
-			harness_stream(bus, "kills", SHARDS, RING, NULL);
+			leat_stream_options_init(&options);
+			options.segment_len = SEGMENT;
+			harness_stream(bus, "kills", SHARDS, RING, &options);
 			leat_close(bus);
 		}
 		die_all(begun);
@@ -542,12 +581,17 @@ START_TEST(when_everybody_is_killed_what_was_written_is_there)
 }
 END_TEST
 
-/* CK_RUN_CASE chooses one. */
+/* CK_RUN_CASE chooses one. LEAT_KILLS_BUS is the socket of a bus whose daemon is brought back by
+ * whoever started it: then only that is done. */
 int main(void)
 {
 	Suite *suite = suite_create("crash_kills");
 	double seconds = getenv("LEAT_KILLS") ? 36000 : 240;
 
+	if (getenv("LEAT_KILLS_BUS")) {
+		harness_add(suite, "elsewhere", daemons_of_another_keeper_lose_nothing, seconds);
+		return harness_main(suite);
+	}
 	harness_add(suite, "publishers",
 		    publishers_killed_anywhere_cost_nothing_that_was_acknowledged, seconds);
 	harness_add(suite, "subscribers",

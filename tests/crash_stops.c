@@ -33,6 +33,7 @@ static const struct account_terms nothing_is_lost;
 
 static struct crowd *crowd;
 static uint64_t seed, total_told;
+static struct testpoints stopped_at;
 
 static uint64_t n_stops(void)
 {
@@ -151,9 +152,17 @@ static uint64_t let_stand(struct victims *victims)
 		if (!victims->stopped[i])
 			continue;
 		n++;
+		testpoints_add(&stopped_at, victims->points[i]);
 		must(kill(victims->pids[i], SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
 	}
 	return n;
+}
+
+static void check_points(const struct testpoints *points)
+{
+	for (size_t i = 0; i < points->n; i++)
+		must(testpoints_has(&stopped_at, points->names[i]), "nobody stood still at %s",
+		     points->names[i]);
 }
 
 static void reap(struct victims *victims)
@@ -204,6 +213,7 @@ START_TEST(stopped_publishers_are_left_behind_and_told_the_truth)
 			stopped += stop_publishers(&points, stopped);
 		close_round();
 	}
+	check_points(&points);
 	report("publishers", stopped);
 	harness_bus_stop(&crowd->bus);
 }
@@ -294,6 +304,7 @@ START_TEST(stopped_subscribers_are_noticed_by_nobody_and_miss_nothing)
 		harness_reap_ok(pid, 60, "a publisher");
 		close_round();
 	}
+	check_points(&points);
 	report("subscribers", stopped);
 	harness_bus_stop(&crowd->bus);
 }
@@ -301,49 +312,33 @@ END_TEST
 
 /* ---- the daemon ---- */
 
-struct standing {
-	pid_t pid;
-	char armed[160];
-};
-
-static bool is_stopped(void *arg)
-{
-	struct standing *standing = arg;
-	char path[32], line[512] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)standing->pid);
-	file = fopen(path, "re");
-	must(file && fgets(line, sizeof(line), file), "%s is gone", path);
-	fclose(file);
-	return strstr(line, ") T ") != NULL;
-}
-
 /* At that point if it comes there soon; returns whether it did. */
 static bool stop_daemon(const char *name)
 {
-	struct standing standing = { .pid = crowd->bus.pid };
+	pid_t pid = crowd->bus.pid;
+	char armed[160];
 	bool stopped;
 	int fd;
 
-	snprintf(standing.armed, sizeof(standing.armed), "%s/points/%s.stop", crowd->bus.dir, name);
-	fd = open(standing.armed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	must(fd >= 0, "%s: %s", standing.armed, strerror(errno));
+	snprintf(armed, sizeof(armed), "%s/points/%s.stop", crowd->bus.dir, name);
+	fd = open(armed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	must(fd >= 0, "%s: %s", armed, strerror(errno));
 	close(fd);
-	stopped = harness_until(is_stopped, &standing, 0.3);
-	if (!stopped && unlink(standing.armed) == 0)
+	stopped = harness_until(harness_is_stopped, &pid, 0.3);
+	if (!stopped && unlink(armed) == 0)
 		return false;
-	must(harness_until(is_stopped, &standing, 10), "the daemon does not stop at %s", name);
+	must(harness_until(harness_is_stopped, &pid, 10), "the daemon does not stop at %s", name);
 	harness_pause_ns(CLAIM_TIMEOUT_MS * 1500000ull);
-	must(kill(standing.pid, SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
+	must(kill(pid, SIGCONT) == 0, "SIGCONT: %s", strerror(errno));
 	crowd_wait(crowd, 10, "when the daemon goes on");
 	return true;
 }
 
-static bool is_daemons(const char *name)
+/* The others do not come up by themselves: crash_points stops it at each. */
+static bool comes_by_itself(const char *name)
 {
-	return !testpoints_is_publishers(name) && !testpoints_is_subscribers(name) &&
-	       !testpoints_is_starts(name) && strncmp(name, "succeed-", 8) != 0;
+	return testpoints_is_daemons(name) && !testpoints_is_starts(name) &&
+	       !testpoints_is_provoked(name);
 }
 
 START_TEST(a_stopped_daemon_loses_nothing)
@@ -353,7 +348,7 @@ START_TEST(a_stopped_daemon_loses_nothing)
 
 	setup_crowd(HARNESS_TESTPOINTS);
 	crowd->delays.bound_ns = 60000000000u; /* it is the daemon that everybody waits for */
-	testpoints_those(is_daemons, &points);
+	testpoints_those(comes_by_itself, &points);
 	while (stopped < n) {
 		struct crowd_part part = { .crowd = crowd, .writer = 1, .n_steps = UINT64_MAX };
 		uint64_t begin = stopped;

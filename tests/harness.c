@@ -200,6 +200,18 @@ void harness_kill(pid_t pid)
 	harness_reap(pid, 10);
 }
 
+bool harness_is_stopped(void *pid)
+{
+	char path[32], line[512] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", *(pid_t *)pid);
+	file = fopen(path, "re");
+	must(file && fgets(line, sizeof(line), file), "%s is gone", path);
+	fclose(file);
+	return strstr(line, ") T ") != NULL;
+}
+
 static char *read_all(int fd, size_t *ret_len)
 {
 	size_t len = 0, cap = 4096;
@@ -440,22 +452,72 @@ struct leat_bus *harness_connect(const struct harness_bus *bus)
 	return handle;
 }
 
-pid_t harness_daemon_pid(const struct harness_bus *bus)
+/* 0 when it does not answer. */
+static pid_t pid_behind(struct leat_bus *handle)
 {
-	struct leat_bus *handle = harness_connect(bus);
 	json_t *root;
 	char *text;
 	pid_t pid;
-	int r = leat_stat_json(handle, NULL, &text);
 
-	must(r == 0, "leat_stat_json: %s", leat_detail(handle));
+	if (leat_stat_json(handle, NULL, &text) < 0)
+		return 0;
 	root = json_loads(text, 0, NULL);
 	free(text);
 	pid = (pid_t)json_integer_value(json_object_get(json_object_get(root, "bus"), "pid"));
 	json_decref(root);
-	leat_close(handle);
 	must(pid > 0, "no bus.pid in the statistics");
 	return pid;
+}
+
+pid_t harness_daemon_pid(const struct harness_bus *bus)
+{
+	struct leat_bus *handle = harness_connect(bus);
+	pid_t pid = pid_behind(handle);
+
+	must(pid > 0, "leat_stat_json: %s", leat_detail(handle));
+	leat_close(handle);
+	return pid;
+}
+
+bool harness_has_other_daemon(const struct harness_bus *bus, pid_t pid)
+{
+	struct leat_bus *handle;
+	pid_t now;
+
+	if (leat_connect(bus->sock, NULL, &handle) < 0)
+		return false;
+	now = pid_behind(handle);
+	leat_close(handle);
+	return now > 0 && now != pid;
+}
+
+pid_t harness_kept_pid(const struct harness_bus *bus)
+{
+	char path[64], line[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)bus->pid, (int)bus->pid);
+	file = fopen(path, "re");
+	if (file && !fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	if (file)
+		fclose(file);
+	return (pid_t)strtol(line, NULL, 10);
+}
+
+uint64_t harness_n_killed(const struct harness_bus *bus)
+{
+	char path[128], line[512];
+	uint64_t n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/log", bus->dir);
+	file = fopen(path, "re");
+	must(file, "%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), file))
+		n += strstr(line, "was ended by signal 9") != NULL;
+	fclose(file);
+	return n;
 }
 
 void harness_stream(struct leat_bus *bus, const char *name, uint32_t n_shards, uint64_t ring_len,

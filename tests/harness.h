@@ -74,6 +74,12 @@ void harness_bus_stop(struct harness_bus *bus);
 void harness_bus_kill(struct harness_bus *bus);
 /* The process that serves the socket now, as hello says. */
 pid_t harness_daemon_pid(const struct harness_bus *bus);
+/* Does another one serve it now? */
+bool harness_has_other_daemon(const struct harness_bus *bus, pid_t pid);
+/* The daemon that a keeper has started, served or not; 0 = none now. */
+pid_t harness_kept_pid(const struct harness_bus *bus);
+/* How many of its daemons the keeper has seen die of SIGKILL. */
+uint64_t harness_n_killed(const struct harness_bus *bus);
 
 /* leat_connect() that must succeed. */
 struct leat_bus *harness_connect(const struct harness_bus *bus);
@@ -98,6 +104,8 @@ int harness_reap(pid_t pid, double seconds);
 void harness_reap_ok(pid_t pid, double seconds, const char *who);
 /* SIGKILL and reap. */
 void harness_kill(pid_t pid);
+/* For harness_until(): does that process, of a pid_t, stand still (SIGSTOP)? */
+bool harness_is_stopped(void *pid);
 
 struct harness_output {
 	char *out; /* terminated with NUL, which out_len does not count */

@@ -205,6 +205,7 @@ void party_start(struct party *party, uint64_t ring_len)
 	struct leat_stream_options options;
 
 	leat_stream_options_init(&options);
+	options.claim_timeout_ns = party->claim_timeout_ns;
 	/* More than a party fills, unless what it is held beside stands still for minutes. */
 	options.retain_len = UINT64_C(16) << 30;
 	harness_stream(bus, "party", PARTY_SHARDS, ring_len, &options);

@@ -30,8 +30,9 @@ bool party_is_whole(const void *value, size_t len);
 
 /* In memory that all processes share: harness_shared(). */
 struct party {
-	struct harness_bus bus; /* started by the test */
-	uint32_t pause_us;      /* between two records of a publisher; 0 = none */
+	struct harness_bus bus;    /* started by the test */
+	uint32_t pause_us;         /* between two records of a publisher; 0 = none */
+	uint64_t claim_timeout_ns; /* 0 = the default */
 	_Atomic uint64_t published[PARTY_PUBLISHERS]; /* acknowledged as `ring` or better */
 	_Atomic uint64_t received[PARTY_SUBSCRIBERS];
 	_Atomic int stop;

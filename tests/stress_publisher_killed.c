@@ -416,14 +416,12 @@ START_TEST(who_sleeps_behind_a_claim_wakes_when_its_publisher_dies)
 }
 END_TEST
 
+/* CK_RUN_CASE chooses one. */
 int main(void)
 {
 	Suite *suite = suite_create("stress_publisher_killed");
-	TCase *tcase = tcase_create("publisher_killed");
 
-	tcase_set_timeout(tcase, 200);
-	tcase_add_test(tcase, no_subscriber_stalls_for_10_ms_while_publishers_are_killed);
-	tcase_add_test(tcase, who_sleeps_behind_a_claim_wakes_when_its_publisher_dies);
-	suite_add_tcase(suite, tcase);
+	harness_add(suite, "load", no_subscriber_stalls_for_10_ms_while_publishers_are_killed, 200);
+	harness_add(suite, "one", who_sleeps_behind_a_claim_wakes_when_its_publisher_dies, 200);
 	return harness_main(suite);
 }

@@ -145,18 +145,6 @@ static bool is_set(void *arg)
 	return load_acquire((_Atomic int *)arg) != 0;
 }
 
-static bool is_stopped(void *arg)
-{
-	char path[32], line[256] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", *(pid_t *)arg);
-	file = fopen(path, "re");
-	must(file && fgets(line, sizeof(line), file), "%s is gone", path);
-	fclose(file);
-	return strstr(line, ") T ") != NULL;
-}
-
 START_TEST(without_any_daemon_the_ring_fills_then_publishers_wait_and_go_on_when_it_returns)
 {
 	enum {
@@ -181,7 +169,8 @@ START_TEST(without_any_daemon_the_ring_fills_then_publishers_wait_and_go_on_when
 
 	/* A keeper that is stopped does not bring the daemon back. */
 	daemon = harness_daemon_pid(bus);
-	must(kill(bus->pid, SIGSTOP) == 0 && harness_until(is_stopped, &bus->pid, 5), "SIGSTOP");
+	must(kill(bus->pid, SIGSTOP) == 0 && harness_until(harness_is_stopped, &bus->pid, 5),
+	     "SIGSTOP");
 	must(kill(daemon, SIGKILL) == 0, "kill: %s", strerror(errno));
 
 	n = publish_until_full(publisher, 0);

@@ -79,18 +79,6 @@ static void make_records(struct leat_record *records, size_t n)
 						   .shard = LEAT_SHARD_ANY };
 }
 
-static bool is_stopped(pid_t pid)
-{
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	file = fopen(path, "r");
-	must(file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1, "%s", path);
-	fclose(file);
-	return state == 'T';
-}
-
 /*
  * Stops the daemon while its drain is awake, as it is under load: to a publisher that is stepped
  * through it would be asleep at each record, and be woken.
@@ -106,7 +94,7 @@ static void hold_the_drain_awake(struct leat_publisher *publisher)
 		for (int i = 0; i < 1000; i++)
 			must(leat_publish(publisher, &record, NULL) == 0, "publishing");
 		must(kill(bus.pid, SIGSTOP) == 0, "SIGSTOP");
-		while (!is_stopped(bus.pid))
+		while (!harness_is_stopped(&bus.pid))
 			sched_yield();
 		leat_publisher_statistics(publisher, &before);
 		must(leat_publish(publisher, &record, NULL) == 0, "publishing");

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/harness.h"
 
@@ -36,10 +39,73 @@ bool testpoints_is_subscribers(const char *name)
 	return strncmp(name, "read-", 5) == 0 || strncmp(name, "sleep-", 6) == 0;
 }
 
+bool testpoints_is_daemons(const char *name)
+{
+	return !testpoints_is_publishers(name) && !testpoints_is_subscribers(name);
+}
+
 bool testpoints_is_starts(const char *name)
 {
 	return strncmp(name, "restore-", 8) == 0;
 }
+
+/* ---- what comes up when it is provoked ---- */
+
+bool testpoints_is_provoked(const char *name)
+{
+	return strncmp(name, "succeed-", 8) == 0 || strncmp(name, "bury-", 5) == 0;
+}
+
+/* The daemon may die or stop under one's hands: then that has done its work already. */
+static int connect_shortly(const struct testpoints_provocation *provocation,
+			   struct leat_bus **ret_bus)
+{
+	struct leat_connect_options options = { .size = sizeof(options),
+						.client = "provocation",
+						.timeout_ns = 300000000u };
+
+	return leat_connect(provocation->bus->sock, &options, ret_bus);
+}
+
+static int publish_and_die_with_claim(void *arg)
+{
+	struct testpoints_provocation *provocation = arg;
+	struct leat_record record = { .shard = (int32_t)(provocation->turn %
+							 provocation->n_shards) };
+	struct leat_publisher *publisher;
+	struct leat_claim claim;
+	struct leat_bus *bus;
+
+	if (connect_shortly(provocation, &bus) == 0 &&
+	    leat_publisher_open(bus, provocation->stream, NULL, &publisher) == 0 &&
+	    leat_reserve(publisher, &record, &claim) == 0)
+		kill(getpid(), SIGKILL);
+	return 0;
+}
+
+static int move_to_other_rings(void *arg)
+{
+	struct testpoints_provocation *provocation = arg;
+	struct leat_bus *bus;
+	char len[24];
+
+	if (connect_shortly(provocation, &bus) < 0)
+		return 0;
+	for (int twice = 1; twice >= 0; twice--) {
+		snprintf(len, sizeof(len), "%" PRIu64, provocation->ring_len << twice);
+		leat_stream_alter(bus, provocation->stream, "ring", len);
+	}
+	return 0;
+}
+
+void testpoints_provoke(struct testpoints_provocation *provocation)
+{
+	harness_reap(harness_fork(publish_and_die_with_claim, provocation), 20);
+	provocation->turn++;
+	harness_reap(harness_fork(move_to_other_rings, provocation), 20);
+}
+
+/* ---- which there are ---- */
 
 static void add_those_of(struct testpoints *points, const char *path)
 {

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+struct harness_bus;
 
 enum {
 	TESTPOINTS_MAX = 64,
@@ -27,7 +30,24 @@ bool testpoints_has(const struct testpoints *points, const char *name);
 bool testpoints_is_publishers(const char *name);
 /* Those that a subscriber passes: read-..., sleep-... */
 bool testpoints_is_subscribers(const char *name);
-/* Those that a daemon passes when it starts: restore-... */
+/* Those that a daemon passes: all others. */
+bool testpoints_is_daemons(const char *name);
+/* Of them those that it passes when it starts: restore-... */
 bool testpoints_is_starts(const char *name);
+/* And those that do not come up by themselves: succeed-..., bury-... */
+bool testpoints_is_provoked(const char *name);
+
+/* What makes a daemon pass those: a shard moves to a ring twice as long and back, and a publisher
+ * dies with a claim. */
+struct testpoints_provocation {
+	const struct harness_bus *bus;
+	const char *stream;
+	uint64_t ring_len;
+	uint32_t n_shards;
+	uint32_t turn;
+};
+
+/* The daemon may die over it. */
+void testpoints_provoke(struct testpoints_provocation *provocation);
 
 #endif
