@@ -39,6 +39,21 @@ static bool is_reached(const struct ack_wait *wait)
 	return ring_written(ring) > wait->pos;
 }
 
+/* What is lost must not be taken for durable because what came later is. */
+static bool is_lost(const struct ack_wait *wait)
+{
+	return wait->pos >= wait->shard->lost_from && wait->pos < wait->shard->lost_to;
+}
+
+static int fail_lost(struct leat_publisher *publisher, const struct publish_shard *shard)
+{
+	return detail_fail(
+		&publisher->detail, -ESTALE,
+		"the daemon of stream '%s' shard %u died with its rings: whether what was "
+		"published from position %llu on and not written yet counts is not known",
+		publisher->stream, shard->shard, (unsigned long long)shard->lost_from);
+}
+
 /* Asks for an fdatasync where the stream's policy does not bring one in time. */
 static void ask_sync(struct ack_wait *wait)
 {
@@ -97,6 +112,8 @@ static int wait_reached(struct ack_wait *wait, struct deadline *deadline)
 		const _Atomic uint32_t *bell = bell_of(wait);
 		uint32_t rung = ring_bell(bell);
 
+		if (is_lost(wait))
+			return fail_lost(publisher, shard);
 		if (is_reached(wait))
 			return 0;
 		r = look_around(wait);
@@ -220,6 +237,11 @@ int leat_flush(struct leat_publisher *publisher, enum leat_ack level, uint64_t t
 
 		if (shard->last_pos != 0)
 			r = ack_wait(publisher, shard, shard->last_pos, level, &deadline);
+		/* Said once: what is published afterwards is another matter. */
+		if (r == 0 && level != LEAT_ACK_RING && shard->lost)
+			r = fail_lost(publisher, shard);
+		if (r == -ESTALE)
+			shard->lost = false;
 	}
 	return publish_done(publisher, r);
 }

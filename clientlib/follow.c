@@ -37,6 +37,19 @@ int follow_state(struct leat_publisher *publisher, const struct publish_shard *s
 	}
 }
 
+/* The ring may be gone with its daemon, and what was not written with it: `ring` is the daemon's,
+ * which begins above all positions that it can have had. */
+static void note_loss(struct publish_shard *shard, const struct ring *ring)
+{
+	uint64_t written = ring_written(shard->ring);
+
+	if (ring->govern->origin <= shard->ring->generation)
+		return;
+	shard->lost_from = shard->lost_to ? min_u64(shard->lost_from, written) : written;
+	shard->lost_to = ring->first_pos;
+	shard->lost = shard->lost || shard->last_pos >= max_u64(written, 1);
+}
+
 /* From now on records go to reply's ring. */
 static int take_ring(struct leat_publisher *publisher, struct publish_shard *shard,
 		     struct attach_reply *reply)
@@ -50,6 +63,7 @@ static int take_ring(struct leat_publisher *publisher, struct publish_shard *sha
 		return detail_fail(&publisher->detail, -EBADMSG,
 				   "the daemon gave a publisher slot that does not exist");
 	}
+	note_loss(shard, reply->ring);
 	if (shard->claim_open && !shard->claimed_ring) {
 		shard->claimed_ring = shard->ring;
 		shard->claimed_rp = shard->rp;

@@ -261,10 +261,10 @@ void leat_discard(struct leat_publisher *publisher, struct leat_claim *claim);
 
 /* Waits until the shard has reached `level` beyond pos (a position that leat_publish() returned).
  * 0, -ETIMEDOUT, -EOPNOTSUPP (a memory-only stream has no written and durable), -EIO, -ENOSPC,
- * -ENOENT. */
+ * -ENOENT, -ESTALE not known: the daemon died with its rings. */
 int leat_wait(struct leat_publisher *publisher, uint32_t shard, uint64_t pos, enum leat_ack level,
 	      uint64_t timeout_ns);
-/* The same for everything published through this publisher so far. */
+/* The same for everything published through this publisher so far; -ESTALE is said once. */
 int leat_flush(struct leat_publisher *publisher, enum leat_ack level, uint64_t timeout_ns);
 
 /* ---- subscribing ---- */

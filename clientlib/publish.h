@@ -29,7 +29,11 @@ struct publish_shard {
 	uint64_t who;      /* record_who() of the next record */
 	uint32_t epoch;    /* of the connection on which the daemon was last told of the slot */
 	uint64_t last_pos; /* 0 = nothing has been published */
-	uint64_t records;  /* for leat_publisher_statistics() */
+	/* What was published in [lost_from, lost_to) may have gone with a daemon's rings; `lost`:
+	 * something was, and leat_flush() has not said so yet. */
+	uint64_t lost_from, lost_to;
+	bool lost;
+	uint64_t records; /* for leat_publisher_statistics() */
 	uint64_t bytes;
 	uint64_t checked_ns;   /* timestamp at which the connection was last looked at */
 	uint64_t kicked_limit; /* the limit at which the drain was kicked because of a full ring */

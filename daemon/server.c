@@ -30,6 +30,7 @@
 /* Publisher ids are given away from blocks, so that not each one is a write to the disk. */
 enum {
 	SERVER_PUBLISHERS = 1024,
+	SERVER_GENERATIONS = 256, /* of a ring, in one life of the daemon and one second */
 	SERVER_EVENTS = 1
 };
 
@@ -199,6 +200,16 @@ static void server_reserve_publishers(struct server *server)
 	reserve->end = server->publisher_end + SERVER_PUBLISHERS;
 	server->reserving = true;
 	server_submit(server, SERVER_WORKER_CATALOGUE, &reserve->job);
+}
+
+/* A ring that takes over from another has one more than that, which is less than these gain. */
+uint32_t server_first_generation(const struct server *server)
+{
+	const uint64_t year_2024_s = 1704067200;
+	uint64_t now_s = max_u64(clock_now_ns(CLOCK_REALTIME) / NS_PER_S, year_2024_s);
+	uint64_t n_daemons = server->publisher_first / SERVER_PUBLISHERS;
+
+	return (uint32_t)(now_s - year_2024_s + n_daemons * SERVER_GENERATIONS);
 }
 
 int server_take_publisher(struct server *server, uint32_t *ret_publisher)
@@ -408,7 +419,7 @@ static int server_open_catalogue(struct server *server, char *detail, size_t det
 	if (r == 0)
 		r = catalogue_get_number(server->catalogue, CATALOGUE_PUBLISHER,
 					 &server->publisher_end);
-	server->publisher_next = server->publisher_end;
+	server->publisher_next = server->publisher_first = server->publisher_end;
 	server->publisher_end += SERVER_PUBLISHERS;
 	if (r == 0)
 		r = catalogue_set_number(server->catalogue, CATALOGUE_PUBLISHER,

@@ -84,12 +84,13 @@ struct server {
 	struct cds_list_head stopping_streams; /* stream.c: removals that wait for their shards */
 	uint64_t publisher_next; /* ids from here to publisher_end can be given away */
 	uint64_t publisher_end;
-	bool reserving;        /* more of them */
-	uint64_t tick_ns;      /* when retention is to be looked after; 0 = at once */
-	uint64_t watchdog_ns;  /* when to say that we live, 0 = nobody asks */
-	uint64_t stop_by_ns;   /* when to give up stopping */
-	bool keep_rings;       /* stopping: the service manager holds them */
-	_Atomic bool stopping; /* workers look at it */
+	uint64_t publisher_first; /* of this daemon; each one begins with a higher one */
+	bool reserving;           /* more of them */
+	uint64_t tick_ns;         /* when retention is to be looked after; 0 = at once */
+	uint64_t watchdog_ns;     /* when to say that we live, 0 = nobody asks */
+	uint64_t stop_by_ns;      /* when to give up stopping */
+	bool keep_rings;          /* stopping: the service manager holds them */
+	_Atomic bool stopping;    /* workers look at it */
 };
 
 /* Opens everything, begins to bring the streams back, listens. A sentence on failure. */
@@ -114,6 +115,8 @@ void server_unwatch_death(struct server *server, struct server_source *source);
 
 void server_submit(struct server *server, enum server_worker worker, struct worker_job *job);
 /* -EAGAIN for a moment when ids have run out and the catalogue is behind. */
+/* A generation above those of all rings of daemons before this one. */
+uint32_t server_first_generation(const struct server *server);
 int server_take_publisher(struct server *server, uint32_t *ret_publisher);
 /* The drain thread for shards on a memory node. */
 struct drain *server_drain_of(struct server *server, int node);

@@ -64,24 +64,12 @@ void shard_ring_release(struct shard *shard, struct shard_ring *sr, bool forget)
 	region_fds_close(&sr->fds);
 }
 
-/*
- * A ring that nobody can know yet gets a generation above all that its shard can have had: clients
- * that still hold one of a daemon that died with its rings ask for a higher one.
- */
-static uint32_t shard_first_generation(void)
-{
-	const uint64_t year_2024_s = 1704067200;
-	uint64_t now_s = clock_now_ns(CLOCK_REALTIME) / NS_PER_S;
-
-	return now_s > year_2024_s ? (uint32_t)(now_s - year_2024_s) : 1;
-}
-
 static int shard_make_first_ring(struct shard *shard, uint64_t ring_len, uint64_t first_pos,
 				 char *detail, size_t detail_len)
 {
 	struct region_options options = {
 		.shard = shard->shard,
-		.generation = shard_first_generation(),
+		.generation = shard->first_generation,
 		.ring_len = ring_len,
 		.first_pos = first_pos,
 		.flags = shard->flags,
@@ -234,6 +222,7 @@ static void shard_init(struct shard *shard, const struct shard_options *options)
 	shard->shard = options->shard;
 	shard->flags = options->flags;
 	shard->crc_seed = record_crc_seed(options->stream_uuid, options->shard);
+	shard->first_generation = options->first_generation ? options->first_generation : 1;
 	shard->node = options->node;
 	shard->segment_len = options->segment_len;
 	shard->keep = options->keep;

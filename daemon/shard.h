@@ -68,6 +68,9 @@ struct shard_options {
 	uint64_t ring_len;
 	uint64_t segment_len;
 	int node; /* NUMA node, -1 = any */
+	/* Of a ring that takes over from none: above all of its shard before, so that clients
+	 * who still hold one that died with its daemon come to ask for it. */
+	uint32_t first_generation;
 	struct shard_policy policy;
 	struct shard_quota *quota; /* of the stream, outlives the shard; NULL = none */
 	struct shard_keep keep;

@@ -72,6 +72,7 @@ struct shard {
 	uint32_t shard;
 	uint32_t flags; /* GOVERN_F_* */
 	uint32_t crc_seed;
+	uint32_t first_generation;
 	int node;
 	int kick_fd;
 	uint64_t segment_len;

@@ -85,6 +85,7 @@ void shard_succeed_rebase(struct shard *shard, uint64_t first, uint64_t tail)
 
 	ring->first_pos = first;
 	govern->first_pos = first;
+	govern->origin = from->origin;
 	store_relaxed(&govern->limit, first + ring->len);
 	store_relaxed(&govern->reclaimed, first);
 	store_relaxed(&govern->written, load_relaxed(&from->written));

@@ -111,6 +111,7 @@ int stream_make_shard(struct server *server, const struct stream_shard *what, ch
 		.ring_len = o->ring_len,
 		.segment_len = o->segment_len,
 		.node = what->node,
+		.first_generation = server_first_generation(server),
 		.policy = options_shard_policy(o),
 		.quota = &stream->quota,
 		.keep = { .store = notify_store_ring,

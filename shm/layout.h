@@ -180,7 +180,9 @@ struct layout_govern {
 	uint32_t flags;     /* GOVERN_F_* */
 	uint32_t crc_seed;
 	uint32_t n_slots;
-	uint64_t reserved7[12];
+	uint32_t origin; /* generation of the first ring that this one goes on from: what was in
+			    lower ones may be lost */
+	uint32_t reserved7[23];
 	/* line 8 */
 	struct layout_counters counters;
 	uint8_t reserved8[4096 - 128 * 9];
@@ -295,7 +297,8 @@ _Static_assert(offsetof(struct layout_govern, max_len) == 912, "layout_govern.ma
 _Static_assert(offsetof(struct layout_govern, flags) == 916, "layout_govern.flags 916 4");
 _Static_assert(offsetof(struct layout_govern, crc_seed) == 920, "layout_govern.crc_seed 920 4");
 _Static_assert(offsetof(struct layout_govern, n_slots) == 924, "layout_govern.n_slots 924 4");
-_Static_assert(offsetof(struct layout_govern, reserved7) == 928, "layout_govern.reserved7 928 96");
+_Static_assert(offsetof(struct layout_govern, origin) == 928, "layout_govern.origin 928 4");
+_Static_assert(offsetof(struct layout_govern, reserved7) == 932, "layout_govern.reserved7 932 92");
 _Static_assert(offsetof(struct layout_govern, counters) == 1024, "layout_govern.counters 1024 128");
 _Static_assert(offsetof(struct layout_govern, reserved8) == 1152,
 	       "layout_govern.reserved8 1152 2944");

@@ -244,6 +244,7 @@ static void region_govern_init(struct layout_govern *govern, const struct region
 	govern->flags = options->flags;
 	govern->crc_seed = record_crc_seed(options->stream_uuid, options->shard);
 	govern->n_slots = LAYOUT_PUBLISHER_SLOTS;
+	govern->origin = options->generation;
 	store_relaxed(&govern->limit, first + options->ring_len);
 	store_relaxed(&govern->reclaimed, first);
 	store_relaxed(&govern->written, first);

@@ -256,6 +256,112 @@ START_TEST(handles_go_on_with_a_daemon_that_had_to_start_without_the_rings)
 }
 END_TEST
 
+/* ---- rings that die with their daemon ---- */
+
+struct alone {
+	struct harness_bus bus;
+	struct leat_bus *handle;
+	struct leat_publisher *publisher;
+	struct leat_subscriber *subscriber;
+};
+
+static void open_alone(struct alone *alone)
+{
+	harness_bus_start(&alone->bus, 0);
+	alone->handle = harness_connect(&alone->bus);
+	harness_stream(alone->handle, "plain", 1, 64 << 10, NULL);
+	alone->subscriber = harness_subscriber(alone->handle, "plain");
+	alone->publisher = harness_publisher(alone->handle, "plain");
+}
+
+static void close_alone(struct alone *alone)
+{
+	leat_subscriber_close(alone->subscriber);
+	leat_publisher_close(alone->publisher);
+	leat_close(alone->handle);
+	harness_bus_stop(&alone->bus);
+}
+
+static uint64_t publish_one(struct alone *alone)
+{
+	struct leat_record record = { .value = "x", .value_len = 1, .shard = 0 };
+	struct leat_result result;
+
+	ck_assert_int_eq(leat_publish_timed(alone->publisher, &record, long_ns, &result), 0);
+	return result.pos;
+}
+
+static int wait_durable(struct alone *alone, uint64_t pos)
+{
+	return leat_wait(alone->publisher, 0, pos, LEAT_ACK_DURABLE, long_ns);
+}
+
+/* The daemon does not come to write it. Both die, daemon and ring. */
+static uint64_t publish_and_lose(struct alone *alone)
+{
+	uint64_t pos;
+
+	must(kill(alone->bus.pid, SIGSTOP) == 0 &&
+		     harness_until(harness_is_stopped, &alone->bus.pid, 5),
+	     "SIGSTOP");
+	pos = publish_one(alone);
+	harness_bus_kill(&alone->bus);
+	return pos;
+}
+
+START_TEST(what_died_with_the_rings_is_never_called_durable)
+{
+	struct alone alone;
+	uint64_t safe, lost[2], later;
+
+	open_alone(&alone);
+	safe = publish_one(&alone);
+	ck_assert_int_eq(wait_durable(&alone, safe), 0);
+	for (int i = 0; i < 2; i++) {
+		lost[i] = publish_and_lose(&alone);
+		harness_bus_restart(&alone.bus);
+		ck_assert_int_eq(wait_durable(&alone, lost[i]), -ESTALE);
+		ck_assert_int_eq(wait_durable(&alone, lost[0]), -ESTALE);
+		ck_assert_int_eq(wait_durable(&alone, safe), 0);
+		/* What came later does not stand for what came before. */
+		later = publish_one(&alone);
+		ck_assert_int_eq(wait_durable(&alone, later), 0);
+		ck_assert_int_eq(leat_flush(alone.publisher, LEAT_ACK_DURABLE, long_ns), -ESTALE);
+		ck_assert_int_eq(leat_flush(alone.publisher, LEAT_ACK_DURABLE, long_ns), 0);
+	}
+	close_alone(&alone);
+}
+END_TEST
+
+/* Each time a new one has to be asked for, within a second as well. */
+START_TEST(who_follows_rings_that_die_quickly_one_after_the_other_gets_what_comes)
+{
+	struct leat_message message;
+	struct alone alone;
+	uint64_t pos;
+	int r;
+
+	open_alone(&alone);
+	for (int i = 0; i < 10; i++) {
+		/* What goes into a ring before its death is noticed is lost. */
+		do {
+			pos = publish_one(&alone);
+			r = wait_durable(&alone, pos);
+		} while (r == -ESTALE);
+		ck_assert_int_eq(r, 0);
+		do
+			must(leat_next(alone.subscriber, long_ns, &message) == 1,
+			     "nothing comes after ring %d: %s", i,
+			     leat_subscriber_detail(alone.subscriber));
+		while (message.kind == LEAT_GAP || message.pos < pos);
+		ck_assert_uint_eq(message.pos, pos);
+		harness_bus_kill(&alone.bus);
+		harness_bus_restart(&alone.bus);
+	}
+	close_alone(&alone);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("sys_kill_daemon");
@@ -268,6 +374,9 @@ int main(void)
 		tcase,
 		without_any_daemon_the_ring_fills_then_publishers_wait_and_go_on_when_it_returns);
 	tcase_add_test(tcase, handles_go_on_with_a_daemon_that_had_to_start_without_the_rings);
+	tcase_add_test(tcase, what_died_with_the_rings_is_never_called_durable);
+	tcase_add_test(tcase,
+		       who_follows_rings_that_die_quickly_one_after_the_other_gets_what_comes);
 	suite_add_tcase(suite, tcase);
 	return harness_main(suite);
 }
