@@ -2,13 +2,14 @@
 #include "tests/fail_plan.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/harness.h"
@@ -17,6 +18,7 @@ enum {
 	BAD_MAX = 30,     /* cases that fail before the rest is given up */
 	STEP_MAX_S = 25,  /* of the machine's time, not the clock's */
 	CALLS_OF_ALL = 6, /* the N-th call of a place, up to it */
+	JOBS_MAX = 64,
 };
 
 static const struct {
@@ -50,12 +52,11 @@ bool fail_plan_possible(void)
 	return access(path, R_OK) == 0;
 }
 
-void fail_plan_init(struct fail_plan *plan, const char *program)
+static void make_page(struct fail_plan *plan)
 {
 	const char *tmp = getenv("TMPDIR");
 	int fd;
 
-	*plan = (struct fail_plan){ .program = program };
 	snprintf(plan->path, sizeof(plan->path), "%s/leat-fail.XXXXXX", tmp ? tmp : "/tmp");
 	fd = mkstemp(plan->path);
 	must(fd >= 0 && ftruncate(fd, sizeof(*plan->page)) == 0, "%s", plan->path);
@@ -63,6 +64,12 @@ void fail_plan_init(struct fail_plan *plan, const char *program)
 	must(plan->page != MAP_FAILED, "mapping the page");
 	close(fd);
 	store_release(&plan->page->open, 1);
+}
+
+void fail_plan_init(struct fail_plan *plan, const char *program)
+{
+	*plan = (struct fail_plan){ .program = program };
+	make_page(plan);
 }
 
 void fail_plan_preload(const struct fail_plan *plan)
@@ -154,6 +161,43 @@ static void add_site(struct fail_plan *plan, const struct fail_site *site)
 		add(plan, site, errors[0], FAIL_FROM_ON, n / 2);
 }
 
+/* The same for the same build, whatever else is counted. */
+static uint64_t id_of(const struct fail_case *one)
+{
+	uint64_t id = one->key ^ (uint64_t)(uint32_t)one->error << 8 ^ (uint64_t)one->mode << 40 ^
+		      (uint64_t)one->skip << 48;
+
+	return harness_random(&id);
+}
+
+static bool is_in_list(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; list; list = strchr(list, ',')) {
+		list += *list == ',';
+		if (strncmp(list, name, len) == 0 && (list[len] == '\0' || list[len] == ','))
+			return true;
+	}
+	return false;
+}
+
+/* Leaves those that the environment asks for. */
+static void choose(struct fail_plan *plan)
+{
+	const char *id = getenv("LEAT_FAIL_CASE"), *slice = getenv("LEAT_FAIL_SLICE");
+	unsigned long long k = 0, n = 1;
+	size_t n_kept = 0;
+
+	must(!slice || (sscanf(slice, "%llu/%llu", &k, &n) == 2 && k < n), "LEAT_FAIL_SLICE=%s",
+	     slice);
+	for (size_t i = 0; i < plan->n; i++)
+		if (id ? id_of(&plan->cases[i]) == strtoull(id, NULL, 16)
+		       : id_of(&plan->cases[i]) % n == k)
+			plan->cases[n_kept++] = plan->cases[i];
+	plan->n = n_kept;
+}
+
 void fail_plan_make(struct fail_plan *plan, bool (*wanted)(enum fail_fn fn), size_t n_by_default)
 {
 	const char *given = getenv("LEAT_FAILS"), *only = getenv("LEAT_FAIL_FN");
@@ -166,7 +210,7 @@ void fail_plan_make(struct fail_plan *plan, bool (*wanted)(enum fail_fn fn), siz
 
 		if (!load_relaxed(&site->key) || (wanted && !wanted(site->fn)))
 			continue;
-		if (only && strcmp(only, fns[site->fn].name) != 0)
+		if (only && !is_in_list(only, fns[site->fn].name))
 			continue;
 		plan->n_sites++;
 		add_site(plan, site);
@@ -174,6 +218,7 @@ void fail_plan_make(struct fail_plan *plan, bool (*wanted)(enum fail_fn fn), siz
 	must(plan->n > 0, "the victim makes no call");
 	printf("%s: %zu places, %zu cases\n", plan->program, plan->n_sites, plan->n);
 	fflush(stdout);
+	choose(plan);
 	if (getenv("LEAT_FULL") || n >= plan->n)
 		return;
 	for (size_t i = 0; i < n; i++) {
@@ -188,25 +233,26 @@ void fail_plan_make(struct fail_plan *plan, bool (*wanted)(enum fail_fn fn), siz
 
 /* ---- the run ---- */
 
-static void describe(const struct fail_plan *plan, const struct fail_case *one)
+static void describe(FILE *text, const struct fail_plan *plan, const struct fail_case *one)
 {
 	const char *build = getenv("LEAT_BUILD");
 	char command[900], line[300];
 	size_t len;
 	FILE *pipe;
 
-	printf("case: %s, %s, %s, after %u calls from there\n", fail_fn_name(one->fn),
-	       one->error == FAIL_SHORT ? "half of it" : strerrorname_np(one->error),
-	       one->mode == FAIL_ONCE ? "once" : "from then on", one->skip);
+	fprintf(text, "case: %s, %s, %s, after %u calls from there; LEAT_FAIL_CASE=%016llx\n",
+		fail_fn_name(one->fn),
+		one->error == FAIL_SHORT ? "half of it" : strerrorname_np(one->error),
+		one->mode == FAIL_ONCE ? "once" : "from then on", one->skip,
+		(unsigned long long)id_of(one));
 	len = (size_t)snprintf(command, sizeof(command), "addr2line -s -f -p -e %s/%s",
 			       build ? build : "build/release", plan->program);
 	for (int i = 0; i < FAIL_FRAMES && one->frames[i]; i++)
 		len += (size_t)snprintf(command + len, sizeof(command) - len, " %#llx",
 					(unsigned long long)one->frames[i] - 1);
-	fflush(stdout);
 	pipe = popen(command, "re");
 	while (pipe && fgets(line, sizeof(line), pipe))
-		printf("    from %s", line);
+		fprintf(text, "    from %s", line);
 	if (pipe)
 		pclose(pipe);
 }
@@ -214,12 +260,13 @@ static void describe(const struct fail_plan *plan, const struct fail_case *one)
 /* Its wait status; -1: it stood still. */
 static int watch(pid_t pid, struct fail_progress *progress)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct pollfd pfd = { .fd = pidfd_open(pid, 0), .events = POLLIN };
 	uint64_t stood_ns = 0, last = harness_now_ns();
 	uint32_t step = 0;
 	int status;
 
-	while (waitpid(pid, &status, WNOHANG) == 0) {
+	must(pfd.fd >= 0, "pidfd_open");
+	while (poll(&pfd, 1, 50) <= 0) {
 		uint64_t now = harness_now_ns();
 
 		if (load_acquire(&progress->n_steps) != step) {
@@ -229,14 +276,37 @@ static int watch(pid_t pid, struct fail_progress *progress)
 		/* While this process did not run either, it was the machine that stood still. */
 		stood_ns += now - last < 100000000 ? now - last : 100000000;
 		last = now;
-		if (stood_ns > (uint64_t)STEP_MAX_S * 1000000000u) {
-			kill(pid, SIGKILL);
-			waitpid(pid, NULL, 0);
-			return -1;
-		}
-		nanosleep(&pause, NULL);
+		if (stood_ns <= (uint64_t)STEP_MAX_S * 1000000000u)
+			continue;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(pfd.fd);
+		return -1;
 	}
+	must(waitpid(pid, &status, 0) == pid, "waitpid");
+	close(pfd.fd);
 	return status;
+}
+
+/* In one piece: other jobs may have something to say, too. */
+static void tell(const struct fail_plan *plan, const struct fail_case *one,
+		 const struct fail_progress *progress, int status)
+{
+	char *whole = NULL;
+	size_t len = 0;
+	FILE *text = open_memstream(&whole, &len);
+
+	must(text, "no memory for a sentence");
+	fprintf(text, "FAILED  (%s) at: %s%s%s\n",
+		status < 0            ? "stands still"
+		: WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
+				      : "checked",
+		progress->step, progress->where[0] ? ", in " : "", progress->where);
+	describe(text, plan, one);
+	fclose(text);
+	fflush(stdout);
+	must(write(STDOUT_FILENO, whole, len) == (ssize_t)len, "writing to stdout");
+	free(whole);
 }
 
 static void run_one(struct fail_plan *plan, struct fail_case *one, struct fail_progress *progress,
@@ -247,33 +317,79 @@ static void run_one(struct fail_plan *plan, struct fail_case *one, struct fail_p
 
 	store_release(&progress->pid, 0);
 	status = watch(harness_fork(fn, one), progress);
-	plan->n_run++;
-	plan->n_hit += fail_n_hit(plan) > 0;
+	fetch_add_relaxed(&plan->tally->n_run, 1);
+	if (fail_n_hit(plan) > 0)
+		fetch_add_relaxed(&plan->tally->n_hit, 1);
 	if (status == 0)
 		return;
-	plan->n_bad++;
-	printf("FAILED  (%s) at: %s\n",
-	       status < 0            ? "stands still"
-	       : WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
-				     : "checked",
-	       progress->step);
-	describe(plan, one);
-	fflush(stdout);
+	fetch_add_relaxed(&plan->tally->n_bad, 1);
+	tell(plan, one, progress, status);
 	daemon = (pid_t)load_acquire(&progress->pid);
 	if (daemon > 0)
 		kill(daemon, SIGKILL);
 }
 
-void fail_plan_run(struct fail_plan *plan, struct fail_progress *progress, int (*fn)(void *one))
+/* Until none is left that nobody has taken. */
+static void run_some(struct fail_plan *plan, struct fail_progress *progress, int (*fn)(void *))
 {
 	const char *given = getenv("LEAT_FAIL_BAD");
-	size_t bad_max = given ? strtoull(given, NULL, 0) : BAD_MAX;
+	size_t bad_max = given ? strtoull(given, NULL, 0) : BAD_MAX, i;
 
-	for (size_t i = 0; i < plan->n && plan->n_bad < bad_max; i++)
+	while (load_relaxed(&plan->tally->n_bad) < bad_max &&
+	       (i = fetch_add_relaxed(&plan->tally->next, 1)) < plan->n)
 		run_one(plan, &plan->cases[i], progress, fn);
-	printf("%s: %zu places, %zu cases run, %zu reached, %zu failed\n", plan->program,
-	       plan->n_sites, plan->n_run, plan->n_hit, plan->n_bad);
 	unlink(plan->path);
-	must(plan->n_bad == 0, "%zu of %zu cases failed", plan->n_bad, plan->n_run);
-	must(plan->n_hit * 2 > plan->n_run, "too few calls were reached");
+}
+
+static void conclude(struct fail_plan *plan)
+{
+	uint32_t n_run = load_relaxed(&plan->tally->n_run);
+	uint32_t n_hit = load_relaxed(&plan->tally->n_hit);
+	uint32_t n_bad = load_relaxed(&plan->tally->n_bad);
+
+	printf("%s: %zu places, %u cases run, %u reached, %u failed\n", plan->program,
+	       plan->n_sites, n_run, n_hit, n_bad);
+	must(n_bad == 0, "%u of %u cases failed", n_bad, n_run);
+	must(n_hit * 2 > n_run, "too few calls were reached");
+}
+
+void fail_plan_run(struct fail_plan *plan, struct fail_progress *progress, int (*fn)(void *one))
+{
+	plan->tally = harness_shared(sizeof(*plan->tally));
+	run_some(plan, progress, fn);
+	conclude(plan);
+}
+
+struct job {
+	struct fail_plan *plan;
+	struct fail_progress *(*begin)(void);
+	int (*fn)(void *one);
+};
+
+static int run_job(void *arg)
+{
+	struct job *job = arg;
+
+	make_page(job->plan);
+	run_some(job->plan, job->begin(), job->fn);
+	return 0;
+}
+
+void fail_plan_run_jobs(struct fail_plan *plan, unsigned n_by_default,
+			struct fail_progress *(*begin)(void), int (*fn)(void *one))
+{
+	struct job job = { .plan = plan, .begin = begin, .fn = fn };
+	const char *given = getenv("LEAT_FAIL_JOBS");
+	unsigned n = given ? (unsigned)strtoul(given, NULL, 0) : n_by_default;
+	pid_t pids[JOBS_MAX];
+	int status;
+
+	must(n > 0 && n <= JOBS_MAX, "LEAT_FAIL_JOBS=%u", n);
+	plan->tally = harness_shared(sizeof(*plan->tally));
+	unlink(plan->path);
+	for (unsigned i = 0; i < n; i++)
+		pids[i] = harness_fork(run_job, &job);
+	for (unsigned i = 0; i < n; i++)
+		must(waitpid(pids[i], &status, 0) == pids[i] && status == 0, "a job ends");
+	conclude(plan);
 }

@@ -2,9 +2,10 @@
 /*
  * Which calls of a victim fail, and the run of each: first it runs with nothing failing and its
  * calls are counted; then, of each place that calls, each errno is a case, once and from then on.
- * LEAT_FULL=1 has them all and later calls of the place as well, otherwise chance picks
- * LEAT_FAILS of them by LEAT_SEED. LEAT_FAIL_FN=name: calls of that function only;
- * LEAT_FAIL_BAD: so many cases may fail before the rest is given up.
+ * LEAT_FULL=1 has them all, otherwise chance picks LEAT_FAILS of them by LEAT_SEED.
+ * LEAT_FAIL_FN=name,name: calls of these functions only; LEAT_FAIL_SLICE=k/n: the k-th of n parts,
+ * 0 the first; LEAT_FAIL_CASE=id: that one case. LEAT_FAIL_JOBS: so many at a time, where the
+ * test can; LEAT_FAIL_BAD: so many cases may fail before the rest is given up.
  */
 #ifndef TESTS_FAIL_PLAN_H
 #define TESTS_FAIL_PLAN_H
@@ -24,22 +25,27 @@ struct fail_case {
 	uint32_t skip;
 };
 
+struct fail_tally {
+	_Atomic uint32_t next; /* case that nobody has taken yet */
+	_Atomic uint32_t n_run;
+	_Atomic uint32_t n_hit;
+	_Atomic uint32_t n_bad;
+};
+
 struct fail_plan {
 	const char *program; /* whose frames they are */
 	struct fail_page *page;
 	char path[96]; /* of the page */
 	struct fail_case *cases;
 	size_t n;
-	/* Of the run. */
 	size_t n_sites;
-	size_t n_run;
-	size_t n_hit;
-	size_t n_bad;
+	struct fail_tally *tally; /* of the run */
 };
 
 /* Where a case is, for whoever finds out that it stands still. */
 struct fail_progress {
 	char step[80];
+	char where[96]; /* its files are, if they are kept when it fails */
 	_Atomic uint32_t n_steps;
 	_Atomic uint32_t pid; /* of a daemon that is to go with the case; 0: none */
 };
@@ -61,5 +67,9 @@ uint32_t fail_n_hit(const struct fail_plan *plan);
 const char *fail_fn_name(enum fail_fn fn);
 /* Runs fn(case) for each in a child of its own; ends the test case if any of them failed. */
 void fail_plan_run(struct fail_plan *plan, struct fail_progress *progress, int (*fn)(void *one));
+/* The same, several at a time: each job is a process with a page of its own, where begin() makes
+ * whatever else its cases cannot share. */
+void fail_plan_run_jobs(struct fail_plan *plan, unsigned n_by_default,
+			struct fail_progress *(*begin)(void), int (*fn)(void *one));
 
 #endif

@@ -24,8 +24,10 @@ enum {
 	RECORDS = 1 << 14,
 	STEPS = 30,
 	RING = 64 << 10,
+	SEGMENT = 160 << 10,
 	BACK_S = 20, /* on a busy machine */
 	CASES = 60,  /* of `make check` */
+	JOBS = 8,    /* a case waits most of the time */
 };
 
 static const uint64_t ms = 1000000;
@@ -299,7 +301,7 @@ static int create_all(struct leat_bus *bus)
 
 	leat_stream_options_init(&options);
 	options.ring_len = RING;
-	options.segment_len = 160 << 10;
+	options.segment_len = SEGMENT;
 	options.n_shards = 2;
 	r = open_stream(bus, "disk", &options);
 	failed = r < 0 ? r : failed;
@@ -461,6 +463,7 @@ static void change(struct life *life)
 	begin("deleting a stream");
 	leat_stream_options_init(&options);
 	options.ring_len = RING;
+	options.segment_len = SEGMENT;
 	if (judge(leat_stream_create(bus, "gone", &options), leat_detail(bus)) == 0)
 		judge(leat_stream_delete(bus, "gone"), leat_detail(bus));
 	kill(world->bus.pid, SIGHUP);
@@ -622,6 +625,7 @@ static int run(void *arg)
 	if (now)
 		fail_arm(&plan, now);
 	harness_bus_make(&world->bus, 0);
+	snprintf(world->progress.where, sizeof(world->progress.where), "%s", world->bus.dir);
 	start();
 	live(&life);
 	check_service(&life);
@@ -641,22 +645,28 @@ static int run_case(void *arg)
 	return run(arg);
 }
 
-static void all_fail(const char *how, bool (*wanted)(enum fail_fn), size_t n_by_default)
+static struct fail_progress *make_world(void)
 {
-	io = how;
 	world = harness_shared(sizeof(*world));
 	world->seed = 1;
 	for (int i = 0; i < N_KEPT; i++) {
 		account[i] = account_new(NULL, 1, RECORDS);
 		readers[i] = account_reader_new(account[i]);
 	}
+	return &world->progress;
+}
+
+static void all_fail(const char *how, bool (*wanted)(enum fail_fn), size_t n_by_default)
+{
+	io = how;
+	make_world();
 	fail_plan_init(&plan, "leatd");
 	/* Twice: what comes at one time only is a place too. */
 	fail_count(&plan);
 	run(NULL);
 	run(NULL);
 	fail_plan_make(&plan, wanted, n_by_default);
-	fail_plan_run(&plan, &world->progress, run_case);
+	fail_plan_run_jobs(&plan, JOBS, make_world, run_case);
 }
 
 START_TEST(whatever_call_of_the_daemon_fails_nothing_is_lost_and_service_comes_back)
