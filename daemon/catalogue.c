@@ -16,6 +16,7 @@ enum {
 
 struct catalogue {
 	sqlite3 *db;
+	bool in_transaction; /* between catalogue_begin() and catalogue_end() */
 	char path[PATH_MAX];
 };
 
@@ -107,14 +108,26 @@ static void catalogue_finalizep(sqlite3_stmt **stmt)
 	sqlite3_finalize(*stmt);
 }
 
+/* A transaction that could not be rolled back, for want of memory, is still open: what came next
+ * would be part of it, and gone with it. */
+static int catalogue_settle(struct catalogue *c)
+{
+	if (c->in_transaction || sqlite3_get_autocommit(c->db))
+		return 0;
+	return catalogue_exec(c, "ROLLBACK");
+}
+
 /* A statement with integers bound in order; other types are bound by the caller. */
 static int catalogue_prepare(struct catalogue *c, sqlite3_stmt **ret_stmt, const char *sql,
 			     unsigned int n, ...)
 {
 	sqlite3_stmt *stmt = NULL;
 	va_list args;
-	int r = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL);
+	int r = catalogue_settle(c);
 
+	if (r < 0)
+		return r;
+	r = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL);
 	va_start(args, n);
 	for (unsigned int i = 0; i < n && r == SQLITE_OK; i++)
 		r = sqlite3_bind_int64(stmt, (int)i + 1, va_arg(args, int64_t));
@@ -142,15 +155,20 @@ static int catalogue_run(struct catalogue *c, sqlite3_stmt *stmt)
 
 int catalogue_begin(struct catalogue *catalogue)
 {
-	return catalogue_exec(catalogue, "BEGIN IMMEDIATE");
+	int r = catalogue_settle(catalogue);
+
+	if (r == 0)
+		r = catalogue_exec(catalogue, "BEGIN IMMEDIATE");
+	catalogue->in_transaction = r == 0;
+	return r;
 }
 
 int catalogue_end(struct catalogue *catalogue, int r)
 {
 	if (r == 0)
 		r = catalogue_exec(catalogue, "COMMIT");
-	if (r < 0 && !sqlite3_get_autocommit(catalogue->db))
-		(void)catalogue_exec(catalogue, "ROLLBACK");
+	catalogue->in_transaction = false;
+	(void)catalogue_settle(catalogue);
 	return r;
 }
 

@@ -216,6 +216,28 @@ START_TEST(what_fails_half_way_did_not_happen)
 }
 END_TEST
 
+START_TEST(what_could_not_be_rolled_back_swallows_nothing_that_comes_later)
+{
+	int64_t id = add("events");
+	uint64_t number = 0;
+
+	ck_assert_int_eq(catalogue_begin(catalogue), 0);
+	ck_assert_int_eq(catalogue_add_closed(catalogue, id, 0, 1, 2), 0);
+	sqlite3_hard_heap_limit64(1);
+	ck_assert_int_eq(catalogue_end(catalogue, -EIO), -EIO);
+	ck_assert_int_eq(catalogue_set_number(catalogue, CATALOGUE_CLOCK, 1), -ENOMEM);
+	sqlite3_hard_heap_limit64(0);
+	ck_assert_int_eq(catalogue_set_number(catalogue, CATALOGUE_CLOCK, 2), 0);
+	ck_assert_int_eq(catalogue_begin(catalogue), 0);
+	ck_assert_int_eq(catalogue_end(catalogue, 0), 0);
+	catalogue = catalogue_close(catalogue);
+	open_it();
+	ck_assert_int_eq(catalogue_get_number(catalogue, CATALOGUE_CLOCK, &number), 0);
+	ck_assert_uint_eq(number, 2);
+	ck_assert_int_eq(ask("SELECT count(*) FROM closed_segments"), 0);
+}
+END_TEST
+
 START_TEST(what_was_answered_survives_the_process)
 {
 	uint64_t number = 0;
@@ -304,6 +326,7 @@ int main(void)
 	tcase_add_test(tc, checkpoints_are_kept_per_name_and_shard);
 	tcase_add_test(tc, a_removed_stream_leaves_nothing_behind);
 	tcase_add_test(tc, what_fails_half_way_did_not_happen);
+	tcase_add_test(tc, what_could_not_be_rolled_back_swallows_nothing_that_comes_later);
 	tcase_add_test(tc, what_was_answered_survives_the_process);
 	tcase_add_test(tc, nobody_else_can_read_it);
 	tcase_add_test(tc, a_newer_or_a_strange_file_is_refused);
