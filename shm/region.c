@@ -346,6 +346,8 @@ static int region_check_fd(int fd, uint64_t len, uint64_t *ret_page_len)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 && errno != EINVAL)
+		return -errno;
 	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW))
 		return -EBADMSG;
 	if (len == 0 || (uint64_t)st.st_size != len)

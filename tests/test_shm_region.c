@@ -347,7 +347,8 @@ END_TEST
 START_TEST(a_region_of_the_wrong_size_or_without_seals_is_refused)
 {
 	struct region region = { .len = 77 };
-	int fd = memfd_create("bare", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create("bare", MFD_CLOEXEC | MFD_ALLOW_SEALING), blind;
+	char path[64];
 
 	ck_assert_int_eq(ftruncate(fd, LAYOUT_RING_MIN), 0);
 	ck_assert_int_eq(region_map(fd, REGION_RING, REGION_SUBSCRIBER, LAYOUT_RING_MIN, &region),
@@ -366,6 +367,13 @@ START_TEST(a_region_of_the_wrong_size_or_without_seals_is_refused)
 			 0);
 	region_unmap(&region, REGION_RING);
 	ck_assert_ptr_null(region.base);
+	/* That it cannot be asked for its seals does not make it a bad one. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	blind = open(path, O_PATH | O_CLOEXEC);
+	ck_assert_int_eq(region_map(blind, REGION_RING, REGION_SUBSCRIBER, LAYOUT_RING_MIN,
+				    &region),
+			 -EBADF);
+	close(blind);
 	close(fd);
 	fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
 	ck_assert_int_lt(region_map(fd, REGION_WAIT, REGION_SUBSCRIBER, 0, &region), 0);
