@@ -267,6 +267,7 @@ static int dispatch_call(struct session *session, const json_t *request,
 			 struct dispatch_reply *reply)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
+	int r;
 
 	if (!op)
 		return dispatch_fail(reply, -EINVAL, "the request has no 'op'");
@@ -275,9 +276,8 @@ static int dispatch_call(struct session *session, const json_t *request,
 			continue;
 		if (!session->hello && dispatch_ops[i].fn != dispatch_hello)
 			return dispatch_fail(reply, -EPROTO, "the first request must be hello");
-		if (restore_delays(session, request, dispatch_ops[i].need))
-			return DISPATCH_E_LATER;
-		return dispatch_ops[i].fn(session, request, reply);
+		r = restore_delays(session, request, dispatch_ops[i].need, reply);
+		return r == 0 ? dispatch_ops[i].fn(session, request, reply) : r;
 	}
 	return dispatch_fail(reply, -EOPNOTSUPP, "this daemon knows no request '%.64s'", op);
 }

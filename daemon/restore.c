@@ -14,9 +14,10 @@
 #include "daemon/stream.h"
 #include "shm/testpoint.h"
 
-/* Attempts to bring a shard back, 9 s in all; who asks for it waits so long. */
+/* Attempts to bring a shard back, 9 s in all; after the first, 0.4 s, it is said that they fail. */
 enum {
 	RESTORE_TRIES = 48,
+	RESTORE_TRIES_UNSAID = 8,
 	RESTORE_PAUSE_MS = 10,
 	RESTORE_PAUSE_MAX_MS = 250
 };
@@ -38,6 +39,9 @@ struct restore_shard {
 	uint32_t number;
 	struct region_fds *survivors;
 	size_t n_survivors;
+	unsigned int n_tries;
+	bool tries_again;
+	bool said; /* that it fails so far; control thread */
 	struct shard *shard;
 	int result;
 	char *detail;
@@ -105,7 +109,7 @@ static void restore_slots(struct server *server, struct registry_stream *stream,
 
 /* ---- a shard ---- */
 
-static bool restore_lacks(struct server *server, const json_t *request, enum restore_need need);
+static bool restore_waits(struct server *server, const json_t *request, enum restore_need need);
 
 /* Who waited for this goes on. */
 static void restore_wake(struct server *server)
@@ -113,7 +117,7 @@ static void restore_wake(struct server *server)
 	struct restore_request *r, *next;
 
 	cds_list_for_each_entry_safe(r, next, &server->restore->requests, node) {
-		if (restore_lacks(server, r->request, r->need))
+		if (restore_waits(server, r->request, r->need))
 			continue;
 		cds_list_del(&r->node);
 		dispatch_again(r->session, r->request);
@@ -141,6 +145,8 @@ static void restore_shard_over(struct restore_shard *s)
 
 	if (s->result < 0)
 		restore_fail(s);
+	else if (s->said)
+		log_notice("Stream %s shard %u is back after all", stream->name, s->number);
 	stream->shards[s->number].restoring = NULL;
 	free(s->survivors);
 	free(s->detail);
@@ -156,20 +162,35 @@ static void restore_shard_over(struct restore_shard *s)
 static void restore_say(struct restore_shard *s, int r, const char *detail)
 {
 	s->result = r;
-	if (r < 0)
-		s->detail = strdup(detail[0] ? detail : strerror(-r));
+	free(s->detail);
+	s->detail = r < 0 ? strdup(detail[0] ? detail : strerror(-r)) : NULL;
 }
 
-/* What fails for a moment is tried again, for a while; what is on the disk does not change. */
-static bool restore_tries_again(const struct restore_shard *s, int r, unsigned int n)
+/* What fails for a moment is tried again, for a while; what is on the disk does not change. False
+ * as well when the control thread has to be told before. */
+static bool restore_tries_on(struct restore_shard *s, int r)
 {
-	uint64_t pause_ms = min_u64(RESTORE_PAUSE_MS * (uint64_t)n, RESTORE_PAUSE_MAX_MS);
+	uint64_t pause_ms = min_u64(RESTORE_PAUSE_MS * ++s->n_tries, RESTORE_PAUSE_MAX_MS);
 	struct timespec pause = { .tv_nsec = (long)(pause_ms * NS_PER_MS) };
 
-	if (r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT || n == RESTORE_TRIES ||
-	    load_relaxed(&s->server->stopping))
+	s->tries_again = r < 0 && r != -EBADMSG && r != -EPROTONOSUPPORT &&
+			 s->n_tries < RESTORE_TRIES && !load_relaxed(&s->server->stopping);
+	if (s->tries_again)
+		nanosleep(&pause, NULL);
+	return s->tries_again && s->n_tries % RESTORE_TRIES_UNSAID != 0;
+}
+
+/* On the control thread: others come first, and then this one is tried again. */
+static bool restore_goes_on(struct restore_shard *s)
+{
+	if (!s->tries_again)
 		return false;
-	nanosleep(&pause, NULL);
+	if (!s->said)
+		log_error("Stream %s shard %u cannot be restored so far: %s", s->stream->name,
+			  s->number, s->detail ? s->detail : strerror(-s->result));
+	s->said = true;
+	worker_submit(s->server->restore->pool, &s->job);
+	restore_wake(s->server);
 	return true;
 }
 
@@ -177,12 +198,11 @@ static void restore_segments(struct worker_job *job)
 {
 	struct restore_shard *s = (struct restore_shard *)job;
 	char detail[OPTIONS_DETAIL_LEN] = "";
-	unsigned int n = 0;
 	int r;
 
 	do
 		r = stream_start_shard(s->shard, detail, sizeof(detail));
-	while (restore_tries_again(s, r, ++n));
+	while (restore_tries_on(s, r));
 	restore_say(s, r, detail);
 	TESTPOINT("restore-segments");
 }
@@ -191,6 +211,8 @@ static void restore_have_segments(struct worker_job *job)
 {
 	struct restore_shard *s = (struct restore_shard *)job;
 
+	if (restore_goes_on(s))
+		return;
 	if (s->result == 0)
 		s->stream->shards[s->number].drain = shard_drain(s->shard);
 	restore_shard_over(s);
@@ -207,13 +229,12 @@ static void restore_ring(struct worker_job *job)
 		.n_survivors = s->n_survivors,
 	};
 	char detail[OPTIONS_DETAIL_LEN] = "";
-	unsigned int n = 0;
 	int r;
 
 	/* Rings that survived are closed by an attempt that fails: the next daemon gets them. */
 	do
 		r = stream_make_shard(s->server, &what, detail, sizeof(detail), &s->shard);
-	while (s->n_survivors == 0 && restore_tries_again(s, r, ++n));
+	while (s->n_survivors == 0 && restore_tries_on(s, r));
 	restore_say(s, r, detail);
 	TESTPOINT("restore-ring");
 }
@@ -222,10 +243,13 @@ static void restore_have_ring(struct worker_job *job)
 {
 	struct restore_shard *s = (struct restore_shard *)job;
 
+	if (restore_goes_on(s))
+		return;
 	if (s->result < 0) {
 		restore_shard_over(s);
 		return;
 	}
+	s->n_tries = 0;
 	s->stream->shards[s->number].shard = s->shard;
 	restore_slots(s->server, s->stream, s->number);
 	s->job = (struct worker_job){ .run = restore_segments, .done = restore_have_segments };
@@ -425,11 +449,23 @@ static void restore_hurry(struct server *server, const struct registry_shard *rs
 		worker_hurry(server->restore->pool, &rs->restoring->job);
 }
 
-/* Is what it needs not back yet? Then that comes next. */
-static bool restore_lacks(struct server *server, const json_t *request, enum restore_need need)
+/* Of the shard that it names; a request that names none makes no sense, and is told so. */
+static const struct registry_shard *restore_named(const struct registry_stream *stream,
+						  const json_t *request)
+{
+	const json_t *number = json_object_get(request, "shard");
+
+	if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+	    json_integer_value(number) >= stream->n_shards)
+		return NULL;
+	return &stream->shards[json_integer_value(number)];
+}
+
+/* Is what it needs not back yet? Then that comes next. *ret_said: it has failed so far. */
+static bool restore_lacks(struct server *server, const json_t *request, enum restore_need need,
+			  bool *ret_said)
 {
 	const char *name = json_string_value(json_object_get(request, "stream"));
-	const json_t *number = json_object_get(request, "shard");
 	const struct registry_stream *stream;
 	const struct registry_shard *rs;
 
@@ -443,33 +479,43 @@ static bool restore_lacks(struct server *server, const json_t *request, enum res
 			restore_hurry(server, &stream->shards[i]);
 		return true;
 	}
-	/* A request that names none makes no sense, and is told so. */
-	if (!json_is_integer(number) || json_integer_value(number) < 0 ||
-	    json_integer_value(number) >= stream->n_shards)
-		return false;
-	rs = &stream->shards[json_integer_value(number)];
-	if (!rs->restoring ||
+	rs = restore_named(stream, request);
+	if (!rs || !rs->restoring ||
 	    (need == RESTORE_RING && rs->shard && shard_knows_earliest(rs->shard)))
 		return false;
 	restore_hurry(server, rs);
+	*ret_said = rs->restoring->said;
 	return true;
 }
 
-bool restore_delays(struct session *session, const json_t *request, enum restore_need need)
+static bool restore_waits(struct server *server, const json_t *request, enum restore_need need)
+{
+	bool said = false;
+
+	return restore_lacks(server, request, need, &said) && !said;
+}
+
+int restore_delays(struct session *session, const json_t *request, enum restore_need need,
+		   struct dispatch_reply *reply)
 {
 	struct server *server = session->server;
 	struct restore_request *r;
+	bool said = false;
 
 	if (restore_is_over(server) || need == RESTORE_NOTHING ||
-	    !restore_lacks(server, request, need))
-		return false;
+	    !restore_lacks(server, request, need, &said))
+		return 0;
+	if (said)
+		return dispatch_fail(reply, -EIO,
+				     "the shard could not be restored so far: the daemon's log "
+				     "says why, and it tries again");
 	r = calloc(1, sizeof(*r));
 	if (!r)
-		return false;
+		return -ENOMEM;
 	r->session = session;
 	r->request = json_incref((json_t *)request);
 	r->need = need;
 	cds_list_add_tail(&r->node, &server->restore->requests);
 	session_begin_job(session);
-	return true;
+	return DISPATCH_E_LATER;
 }

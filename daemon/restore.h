@@ -11,6 +11,7 @@
 
 #include "daemon/server.h"
 
+struct dispatch_reply;
 struct session;
 
 /* What a request needs of the streams. */
@@ -32,8 +33,10 @@ enum restore_need {
 int restore_begin(struct server *server);
 /* Takes in what the threads have done; at the end lets go what nobody has taken. */
 void restore_reap(struct server *server);
-/* True when the request has to wait; it is dispatched again when it need not any more. */
-bool restore_delays(struct session *session, const json_t *request, enum restore_need need);
+/* 0, or DISPATCH_E_LATER when the request has to wait; it is dispatched again when it need not any
+ * more. Who asks for the one shard that has failed so far is told so at once: -EIO. */
+int restore_delays(struct session *session, const json_t *request, enum restore_need need,
+		   struct dispatch_reply *reply);
 /* The fds that survived have found their place, if all is back; who is left belongs to nobody. */
 void restore_let_go(struct server *server);
 

@@ -24,7 +24,7 @@
 
 static struct daemon_bed bed;
 static sem_t gate;
-static _Atomic uint32_t n_calls, n_elsewhere;
+static _Atomic uint32_t n_calls, n_elsewhere, refuses;
 static pthread_t here;
 
 /* ---- a disk that hangs ---- */
@@ -55,7 +55,17 @@ static int count_calls(void *ctx, const struct file_event *event)
 	return 0;
 }
 
+static int refuse_shard_one(void *ctx, const struct file_event *event)
+{
+	(void)ctx;
+	return load_relaxed(&refuses) && event->kind == FILE_OPEN &&
+			       ends_with(event->name, "streams/events/1")
+		       ? -EIO
+		       : 0;
+}
+
 static const struct file_hooks hanging = { .before = hang_at_shard_one };
+static const struct file_hooks refusing = { .before = refuse_shard_one };
 static const struct file_hooks counting = { .before = count_calls };
 
 /* ---- a bus of which all but shard 1 is back ---- */
@@ -100,7 +110,7 @@ static void expect(struct daemon_bed_client *client, const char *what)
 	ck_assert_msg(strstr(text, what), "%s, not %s", text, what);
 }
 
-static void setup(void)
+static void start_again_with(const struct file_hooks *hooks)
 {
 	struct daemon_bed_client client;
 
@@ -111,9 +121,20 @@ static void setup(void)
 	ck_assert_int_eq(daemon_bed_ask(&client, CREATE, "others"), 0);
 	daemon_bed_disconnect(&client);
 	daemon_bed_stop(&bed);
-	file_set_hooks(&hanging);
+	file_set_hooks(hooks);
 	daemon_bed_start(&bed);
 	daemon_bed_until(&bed, all_but_one_are_back, NULL);
+}
+
+static void setup(void)
+{
+	start_again_with(&hanging);
+}
+
+static void setup_refusing(void)
+{
+	store_relaxed(&refuses, 1);
+	start_again_with(&refusing);
 }
 
 static void open_gate(void)
@@ -194,6 +215,44 @@ START_TEST(an_end_that_comes_first_waits_for_the_rest)
 	ck_assert_int_eq(events()->shards[1].error, 0);
 	ck_assert_ptr_nonnull(events()->shards[1].drain);
 	daemon_bed_disconnect(&client);
+}
+END_TEST
+
+static bool restore_has_ended(void *arg)
+{
+	(void)arg;
+	return restore_is_over(bed.server);
+}
+
+/* The disk comes back some time after the daemon. */
+START_TEST(a_shard_that_fails_for_a_while_is_said_to_fail_and_comes_back)
+{
+	struct daemon_bed_client now;
+
+	daemon_bed_connect(&bed, &now);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 1), -EIO);
+	ck_assert_ptr_nonnull(strstr(daemon_bed_sentence(&now), "tries again"));
+	ck_assert(!restore_is_over(bed.server));
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 2), 0);
+	store_relaxed(&refuses, 0);
+	daemon_bed_until(&bed, restore_has_ended, NULL);
+	ck_assert_int_eq(events()->shards[1].error, 0);
+	ck_assert_ptr_nonnull(events()->shards[1].drain);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 1), 0);
+	daemon_bed_disconnect(&now);
+}
+END_TEST
+
+START_TEST(an_end_that_comes_while_a_shard_is_tried_again_does_not_wait_for_it)
+{
+	struct daemon_bed_client now;
+
+	daemon_bed_connect(&bed, &now);
+	ck_assert_int_eq(daemon_bed_ask(&now, ATTACH, 1), -EIO);
+	server_stop(bed.server);
+	daemon_bed_until(&bed, restore_has_ended, NULL);
+	ck_assert_int_eq(events()->shards[1].error, -EIO);
+	daemon_bed_disconnect(&now);
 }
 END_TEST
 
@@ -287,6 +346,33 @@ static struct ring *leave_ring(uint32_t generation, enum govern_state state,
 	store_relaxed(&ring->govern->state, state);
 	return ring;
 }
+
+static void count_forgotten(void *ctx, const char *name)
+{
+	(void)ctx;
+	(void)name;
+	fetch_add_relaxed(&n_calls, 1);
+}
+
+/* Their fds stay with the keeper: the next daemon may be able to. */
+START_TEST(rings_that_cannot_be_looked_at_now_are_not_given_up)
+{
+	struct region_fds fds;
+	struct ring *ring = leave_ring(1, GOVERN_OPEN, &fds);
+
+	ring_close(ring);
+	/* The kernel does not give the region, which says nothing of the ring. */
+	fds.fd[REGION_PUBLISH] = close_fd(fds.fd[REGION_PUBLISH]);
+	options.directory = NULL;
+	options.survivors = &fds;
+	options.n_survivors = 1;
+	options.keep.forget = count_forgotten;
+	store_relaxed(&n_calls, 0);
+	ck_assert_int_eq(shard_new(&options, detail, sizeof(detail), &shard), -EBADF);
+	ck_assert_msg(strstr(detail, "cannot be mapped"), "%s", detail);
+	ck_assert_uint_eq(load_relaxed(&n_calls), 0);
+}
+END_TEST
 
 /* Nobody has been told yet that the old ring is closed: its daemon died over it. */
 START_TEST(a_closing_that_a_daemon_died_over_is_said_again)
@@ -391,6 +477,7 @@ int main(void)
 {
 	Suite *suite = suite_create("daemon/restore");
 	TCase *bus = tcase_create("bus"), *alone = tcase_create("shard");
+	TCase *later = tcase_create("later");
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
@@ -400,9 +487,15 @@ int main(void)
 	tcase_add_test(bus, who_leaves_while_he_waits_is_forgotten);
 	tcase_add_test(bus, an_end_that_comes_first_waits_for_the_rest);
 	suite_add_tcase(suite, bus);
+	tcase_add_checked_fixture(later, setup_refusing, teardown);
+	tcase_set_timeout(later, 60);
+	tcase_add_test(later, a_shard_that_fails_for_a_while_is_said_to_fail_and_comes_back);
+	tcase_add_test(later, an_end_that_comes_while_a_shard_is_tried_again_does_not_wait_for_it);
+	suite_add_tcase(suite, later);
 	tcase_add_checked_fixture(alone, setup_shard, teardown);
 	tcase_set_timeout(alone, 30);
 	tcase_add_test(alone, a_ring_that_survived_is_there_before_the_disk_is_looked_at);
+	tcase_add_test(alone, rings_that_cannot_be_looked_at_now_are_not_given_up);
 	tcase_add_test(alone, a_closing_that_a_daemon_died_over_is_said_again);
 	tcase_add_test(alone, who_sleeps_when_a_daemon_dies_is_woken_by_the_next);
 	tcase_add_test(alone, a_new_ring_says_where_the_log_begins_before_the_drain_has_looked);
