@@ -2,6 +2,7 @@
 /* Connections: what clients do wrong with them, and how many there can be. */
 #include <check.h>
 #include <dirent.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +61,21 @@ START_TEST(who_sends_without_reading_is_disconnected)
 	daemon_bed_disconnect(&client);
 	ck_assert_int_eq(count_fds(), fds - 2);
 	daemon_bed_connect(&bed, &client);
+}
+END_TEST
+
+/* Its client makes another one, instead of waiting for a reply that never comes. */
+START_TEST(a_connection_that_cannot_be_listened_to_is_ended)
+{
+	struct epoll_event none = { 0 };
+	char byte;
+
+	ck_assert_int_eq(epoll_ctl(bed.server->epoll_fd, EPOLL_CTL_DEL, client.session->source.fd,
+				   &none),
+			 0);
+	session_begin_job(client.session);
+	session_end_job(client.session);
+	ck_assert_int_eq(recv(client.fd, &byte, 1, MSG_DONTWAIT), 0);
 }
 END_TEST
 
@@ -193,6 +209,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, who_sends_without_reading_is_disconnected);
+	tcase_add_test(tc, a_connection_that_cannot_be_listened_to_is_ended);
 	tcase_add_test(tc, who_hangs_up_while_something_is_made_leaves_nothing_open);
 	tcase_add_test(
 		tc,
