@@ -13,7 +13,8 @@
 #include "persist/format.h"
 
 enum {
-	DIRECTORY_DEPTH_MAX = 3
+	DIRECTORY_DEPTH_MAX = 3,
+	DIRECTORY_LOCK_TRIES = 5
 };
 
 /* An existing directory is as its owner wants it; a new one gets exactly this mode. */
@@ -77,12 +78,29 @@ static void directory_say_holder(int fd, const char *path, char *detail, size_t 
 	snprintf(detail, detail_len, "a daemon runs on %s already: process %ld", path, pid);
 }
 
+/* Of the open file, not of the process: no close of another fd of this file ends it. -EBUSY:
+ * somebody else has it. */
+static int directory_try_lock(int fd)
+{
+	for (int i = 0; i < DIRECTORY_LOCK_TRIES; i++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET }, held = lock;
+
+		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+		/* Whoever had it may just have ended. */
+		if (fcntl(fd, F_OFD_GETLK, &held) < 0 || held.l_type != F_UNLCK)
+			return -EBUSY;
+	}
+	return -EAGAIN;
+}
+
 int directory_lock(const char *path, const char *name, int *ret_fd, char *detail, size_t detail_len)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char file[PATH_MAX], text[32];
 	cleanup_with(close_fdp) int fd = -1;
-	int len;
+	int len, r;
 
 	if ((size_t)snprintf(file, sizeof(file), "%s/%s", path, name) >= sizeof(file)) {
 		snprintf(detail, detail_len, "the path %.64s... is too long", path);
@@ -93,14 +111,13 @@ int directory_lock(const char *path, const char *name, int *ret_fd, char *detail
 		snprintf(detail, detail_len, "%s cannot be opened: %s", file, strerror(errno));
 		return -errno;
 	}
-	/* Of the open file, not of the process: no close of another fd of this file ends it. */
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		if (errno == EAGAIN || errno == EACCES)
+	r = directory_try_lock(fd);
+	if (r < 0) {
+		if (r == -EBUSY)
 			directory_say_holder(fd, path, detail, detail_len);
 		else
-			snprintf(detail, detail_len, "%s cannot be locked: %s", file,
-				 strerror(errno));
-		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+			snprintf(detail, detail_len, "%s cannot be locked: %s", file, strerror(-r));
+		return r;
 	}
 	len = snprintf(text, sizeof(text), "%d\n", getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len) {
@@ -125,7 +142,7 @@ static int directory_remove_at(int parent, const char *name, int depth)
 		return -ELOOP;
 	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	dir = fdopendir(fd);
 	if (!dir) {
 		r = -errno;

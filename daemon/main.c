@@ -55,7 +55,7 @@ static void main_raise_limit(void)
 	}
 }
 
-static void main_block_signals(void)
+static int main_block_signals(char *detail, size_t detail_len)
 {
 	sigset_t set;
 
@@ -64,10 +64,14 @@ static void main_block_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) {
+		snprintf(detail, detail_len, "signals cannot be blocked: %s", strerror(errno));
+		return -errno;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	/* A file that may not grow is an error of the write, like a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
+	return 0;
 }
 
 /* 0, 1 to end with *ret_status, or negative errno with a sentence. */
@@ -133,7 +137,9 @@ static int main_serve(struct main_state *m, char *detail, size_t detail_len)
 	if (r < 0)
 		return r;
 	main_raise_limit();
-	main_block_signals();
+	r = main_block_signals(detail, detail_len);
+	if (r < 0)
+		return r;
 	json_object_seed(0);
 	urcu_memb_register_thread();
 	r = notify_new(&m->notify);

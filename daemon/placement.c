@@ -21,9 +21,12 @@ static void placement_place(void *base, uint64_t len, int node)
 
 static unsigned int placement_find_nodes(int nodes[PLACEMENT_NODES_MAX])
 {
-	struct bitmask *cpus = numa_allocate_cpumask();
+	/* libnuma does not live without memory for its masks: it is not asked in vain. */
+	struct bitmask *cpus = numa_max_node() > 0 ? numa_allocate_cpumask() : NULL;
 	unsigned int n = 0;
 
+	if (!cpus)
+		return 0;
 	for (int node = 0; node <= numa_max_node() && n < PLACEMENT_NODES_MAX; node++) {
 		bool ours = false;
 

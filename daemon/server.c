@@ -432,10 +432,14 @@ static int server_open_catalogue(struct server *server, char *detail, size_t det
 static int server_open_all(struct server *server, char *detail, size_t detail_len)
 {
 	uint8_t instance[16];
+	ssize_t n = getrandom(instance, sizeof(instance), 0);
 	int r;
 
-	if (getrandom(instance, sizeof(instance), 0) != sizeof(instance))
-		return -EIO;
+	if (n != sizeof(instance)) {
+		r = n < 0 ? -errno : -EIO;
+		server_say(detail, detail_len, "The kernel gives no random numbers", r);
+		return r;
+	}
 	names_print_uuid_hex(instance, server->instance);
 	r = server_open_loop(server);
 	if (r < 0) {

@@ -197,7 +197,9 @@ static void stream_remove_row(struct worker_job *worker_job)
 	struct stream_job *job = (struct stream_job *)worker_job;
 	int r = 0;
 
-	if (job->has_row && !job->files_left)
+	if (job->has_row && job->files_left)
+		r = catalogue_set_state(job->server->catalogue, job->row.id, CATALOGUE_REMOVING);
+	else if (job->has_row)
 		r = catalogue_remove_stream(job->server->catalogue, job->row.id);
 	/* The row says "removing": the next daemon tries again, or who wants the name again. */
 	if (r < 0 && job->error == 0)
@@ -260,14 +262,7 @@ static void stream_dismantle(struct stream_job *job)
 static void stream_created_row(struct worker_job *worker_job)
 {
 	struct stream_job *job = (struct stream_job *)worker_job;
-	char uuid[NAMES_UUID_LEN];
 
-	if (job->error == 0) {
-		names_print_uuid(job->stream->uuid, uuid);
-		job->dispatch.reply.object = json_pack("{s:s}", "uuid", uuid);
-		if (!job->dispatch.reply.object)
-			job->error = -ENOMEM;
-	}
 	if (job->error < 0) {
 		stream_dismantle(job);
 		return;
@@ -448,6 +443,16 @@ static int stream_check_room(struct stream_job *job)
 	return 0;
 }
 
+/* What a creation answers, before there is anything that would have to be taken apart. */
+static int stream_say_uuid(struct stream_job *job)
+{
+	char uuid[NAMES_UUID_LEN];
+
+	names_print_uuid(job->row.uuid, uuid);
+	job->dispatch.reply.object = json_pack("{s:s}", "uuid", uuid);
+	return job->dispatch.reply.object ? 0 : -ENOMEM;
+}
+
 /* The options are known: the stream gets its row. */
 static void stream_parsed(struct worker_job *worker_job)
 {
@@ -461,6 +466,8 @@ static void stream_parsed(struct worker_job *worker_job)
 		job->error = -EIO;
 	if (job->error == 0)
 		job->error = registry_define(registry, job->stream, job->row.uuid, &job->options);
+	if (job->error == 0)
+		job->error = stream_say_uuid(job);
 	if (job->error < 0) {
 		registry_remove(registry, job->stream);
 		registry_stream_free(job->stream);
