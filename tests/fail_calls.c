@@ -129,7 +129,7 @@ static int fault(enum fail_fn fn)
 {
 	int error = 0, kept = errno;
 
-	if (!page || is_inside || !load_acquire(&page->open))
+	if (!page || is_inside || fn == FAIL_N_FNS || !load_acquire(&page->open))
 		return 0;
 	is_inside++;
 	if (is_meant(fn)) {
@@ -277,15 +277,37 @@ EXPORT int posix_memalign(void **ret, size_t align, size_t len)
 		va_start(list, what);                                                              \
 		arg = va_arg(list, more);                                                          \
 		va_end(list);                                                                      \
-		return fault(FAIL_FN_##fn) > 0 ? -1 : REAL(name)(fd, what, arg);                   \
+		return fault(fn) > 0 ? -1 : REAL(name)(fd, what, arg);                             \
 	}
+
+/* FAIL_N_FNS: never. A lock is taken in vain; to let go of one, and to ask who has it, no kernel
+ * refuses, and SQLite would keep what it could not let go for as long as it is open. */
+static enum fail_fn fcntl_of(int what, const struct flock *lock)
+{
+	switch (what) {
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		return FAIL_FN_fcntl_dup;
+	case F_SETLK:
+	case F_SETLKW:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return lock->l_type == F_UNLCK ? FAIL_N_FNS : FAIL_FN_fcntl_lock;
+	case F_GETLK:
+	case F_OFD_GETLK:
+		return FAIL_N_FNS;
+	default:
+		return FAIL_FN_fcntl;
+	}
+}
+
 WRAP_OPEN(open)
 WRAP_OPEN(open64)
 WRAP_OPENAT(openat)
 WRAP_OPENAT(openat64)
-WRAP_MORE(fcntl, fcntl, int, void *)
-WRAP_MORE(fcntl64, fcntl, int, void *)
-WRAP_MORE(ioctl, ioctl, unsigned long, void *)
+WRAP_MORE(fcntl, fcntl_of(what, arg), int, void *)
+WRAP_MORE(fcntl64, fcntl_of(what, arg), int, void *)
+WRAP_MORE(ioctl, FAIL_FN_ioctl, unsigned long, void *)
 WRAP64(fopen, FILE *, NULL, (const char *path, const char *mode), (path, mode))
 WRAP_END(fclose, (FILE * file), (file))
 WRAP(opendir, DIR *, NULL, (const char *path), (path))
@@ -401,14 +423,26 @@ WRAP_CODE(pthread_create,
 	  (pthread_t * thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg),
 	  (thread, attr, fn, arg))
 WRAP(pidfd_open, int, -1, (pid_t pid, unsigned flags), (pid, flags))
-WRAP_CODE(getpwuid_r, (uid_t uid, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
+/* Where memory is short inside of it, the C library's name service ends the process: that is not
+ * ours to repair, and only its result fails. */
+#define WRAP_NAMES(name, params, args)                                                             \
+	EXPORT int name params                                                                     \
+	{                                                                                          \
+		int r = fault(FAIL_FN_##name);                                                     \
+                                                                                                   \
+		is_inside++;                                                                       \
+		r = r > 0 ? r : REAL(name) args;                                                   \
+		is_inside--;                                                                       \
+		return r;                                                                          \
+	}
+WRAP_NAMES(getpwuid_r, (uid_t uid, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
 	  (uid, pw, buf, len, ret))
-WRAP_CODE(getpwnam_r,
+WRAP_NAMES(getpwnam_r,
 	  (const char *name, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
 	  (name, pw, buf, len, ret))
-WRAP_CODE(getgrgid_r, (gid_t gid, struct group *gr, char *buf, size_t len, struct group **ret),
+WRAP_NAMES(getgrgid_r, (gid_t gid, struct group *gr, char *buf, size_t len, struct group **ret),
 	  (gid, gr, buf, len, ret))
-WRAP_CODE(getgrnam_r,
+WRAP_NAMES(getgrnam_r,
 	  (const char *name, struct group *gr, char *buf, size_t len, struct group **ret),
 	  (name, gr, buf, len, ret))
 WRAP_MOVE(getrandom, (void *buf, size_t len, unsigned flags), (buf, len, flags))
@@ -474,7 +508,71 @@ WRAP_MINUS(io_uring_queue_init, (unsigned n, struct io_uring *ring, unsigned fla
 	   (n, ring, flags))
 WRAP(io_uring_get_probe_ring, struct io_uring_probe *, NULL, (struct io_uring * ring), (ring))
 WRAP_MINUS(io_uring_register_eventfd, (struct io_uring * ring, int fd), (ring, fd))
-WRAP_MINUS(io_uring_submit, (struct io_uring * ring), (ring))
+
+/* What the kernel is asked for becomes a no-operation that has the error for its result, which
+ * comes when the kernel gives it: since 6.11 it does. */
+#ifndef IORING_NOP_INJECT_RESULT
+#define IORING_NOP_INJECT_RESULT (1u << 0)
+#endif
+
+static void become_error(struct io_uring_sqe *sqe, int error)
+{
+	uint64_t data = sqe->user_data;
+
+	io_uring_prep_nop(sqe);
+	sqe->rw_flags = IORING_NOP_INJECT_RESULT;
+	sqe->len = (uint32_t)-error;
+	sqe->user_data = data;
+}
+
+static bool kernel_gives_errors(void)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	bool does = false;
+
+	is_inside++;
+	if (REAL(io_uring_queue_init)(2, &ring, 0) == 0) {
+		become_error(io_uring_get_sqe(&ring), EIO);
+		if (REAL(io_uring_submit)(&ring) == 1 && io_uring_wait_cqe(&ring, &cqe) == 0)
+			does = cqe->res == -EIO;
+		io_uring_queue_exit(&ring);
+	}
+	is_inside--;
+	return does;
+}
+
+static void fault_operation(struct io_uring_sqe *sqe)
+{
+	int error;
+
+	if (sqe->opcode == IORING_OP_WRITE)
+		error = fault(FAIL_FN_io_uring_write);
+	else if (sqe->opcode == IORING_OP_FSYNC)
+		error = fault(FAIL_FN_io_uring_fsync);
+	else if (sqe->opcode == IORING_OP_SYNC_FILE_RANGE)
+		error = fault(FAIL_FN_io_uring_sync_file_range);
+	else
+		return;
+	if (error == FAIL_SHORT && sqe->len > 1)
+		sqe->len /= 2;
+	else if (error > 0)
+		become_error(sqe, error);
+}
+
+EXPORT int io_uring_submit(struct io_uring *ring)
+{
+	static int gives_errors = -1; /* who asks twice gets the same answer */
+	int error = fault(FAIL_FN_io_uring_submit);
+
+	if (error > 0)
+		return -error;
+	if (gives_errors < 0)
+		gives_errors = kernel_gives_errors();
+	for (unsigned i = ring->sq.sqe_head; gives_errors && i != ring->sq.sqe_tail; i++)
+		fault_operation(&ring->sq.sqes[i & ring->sq.ring_mask]);
+	return REAL(io_uring_submit)(ring);
+}
 
 /* ---- streams ---- */
 

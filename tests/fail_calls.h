@@ -48,7 +48,9 @@ enum {
 	X(dup, EBADF, EMFILE, ENOMEM)                                                              \
 	X(dup2, EBADF, EBUSY, EINTR, EMFILE)                                                       \
 	X(pipe2, EMFILE, ENFILE, EINVAL)                                                           \
-	X(fcntl, EAGAIN, EBADF, EINTR, EINVAL, EMFILE, EPERM, ENOLCK)                              \
+	X(fcntl, EBADF, EPERM)                                                                     \
+	X(fcntl_dup, EBADF, EINVAL, EMFILE)                                                        \
+	X(fcntl_lock, EAGAIN, EACCES, EBADF, EINTR, EINVAL, ENOLCK)                                \
 	X(ioctl, EBADF, EINVAL, ENOTTY)                                                            \
 	X(read, FAIL_SHORT, EAGAIN, EBADF, EINTR, EINVAL, EIO, EISDIR)                             \
 	X(pread, FAIL_SHORT, EBADF, EINTR, EINVAL, EIO, EISDIR, ENXIO, EOVERFLOW, ESPIPE)          \
@@ -137,6 +139,10 @@ enum {
 	X(io_uring_get_probe_ring, ENOMEM)                                                         \
 	X(io_uring_register_eventfd, EBADF, EBUSY, EINVAL, ENOMEM)                                 \
 	X(io_uring_submit, EAGAIN, EBUSY, EINTR)                                                   \
+	X(io_uring_write, FAIL_SHORT, EAGAIN, EBADF, EDQUOT, EFBIG, EINTR, EINVAL, EIO, ENOSPC,    \
+	  EPERM, ECANCELED)                                                                        \
+	X(io_uring_fsync, EBADF, EINTR, EIO, ENOSPC, EROFS, EINVAL, EDQUOT, ECANCELED)             \
+	X(io_uring_sync_file_range, EBADF, EINVAL, EIO, ENOMEM, ENOSPC, ESPIPE)                    \
 	X(fflush, EIO, ENOSPC, EDQUOT, EBADF)                                                      \
 	X(fwrite, EIO, ENOSPC, EDQUOT)                                                             \
 	X(fputs, EIO, ENOSPC, EDQUOT)                                                              \

@@ -18,6 +18,7 @@ enum {
 	BAD_MAX = 30,     /* cases that fail before the rest is given up */
 	STEP_MAX_S = 25,  /* of the machine's time, not the clock's */
 	CALLS_OF_ALL = 6, /* the N-th call of a place, up to it */
+	OPERATIONS_OF_ALL = 40, /* with io_uring the place is the one that submits for all */
 	JOBS_MAX = 64,
 };
 
@@ -138,9 +139,11 @@ static void add(struct fail_plan *plan, const struct fail_site *site, int error,
 
 static void add_site(struct fail_plan *plan, const struct fail_site *site)
 {
-	uint32_t n = load_relaxed(&site->n), later = n < CALLS_OF_ALL ? n : CALLS_OF_ALL;
+	bool is_operation = site->fn >= FAIL_FN_io_uring_write &&
+			    site->fn <= FAIL_FN_io_uring_sync_file_range;
+	uint32_t n = load_relaxed(&site->n);
+	uint32_t later = (uint32_t)min_u64(n, is_operation ? OPERATIONS_OF_ALL : CALLS_OF_ALL);
 	const int *errors = fns[site->fn].errors;
-
 	int n_errors = 0;
 
 	while (errors[n_errors])
@@ -156,7 +159,8 @@ static void add_site(struct fail_plan *plan, const struct fail_site *site)
 	}
 	/* Which of its errnos a later call has matters less than that it fails there. */
 	for (uint32_t skip = 1; skip < later; skip++)
-		add(plan, site, errors[0], FAIL_ONCE, skip);
+		add(plan, site, errors[is_operation ? skip % (uint32_t)n_errors : 0], FAIL_ONCE,
+		    skip);
 	if (n > 1 && errors[0] != EINTR)
 		add(plan, site, errors[0], FAIL_FROM_ON, n / 2);
 }

@@ -40,6 +40,7 @@ struct world {
 	struct harness_bus bus;
 	uint64_t seed;
 	uint64_t hit_ns;
+	bool was_slow;   /* something took longer than anybody waits: it may be done later */
 	bool lost_rings; /* the daemon did not end well, and nobody kept its rings */
 };
 
@@ -56,6 +57,7 @@ static struct account_reader *readers[N_KEPT];
 static struct fail_plan plan;
 static const struct fail_case *now; /* NULL: nothing fails, calls are counted */
 static const char *io;
+static uint32_t n_shards = 2;
 
 /* What one life of the daemon has open; handles are NULL when they could not be had. */
 struct life {
@@ -93,10 +95,14 @@ static bool is_over(void)
 static int judge_result(int r, const char *sentence)
 {
 	/* Who is slow is not at fault: standing still is noticed elsewhere. */
-	if (r >= 0 || r == -ETIMEDOUT)
+	if (r >= 0)
 		return r;
-	must(is_hit(), "%s: %s (%s), and nothing failed", world->progress.step, leat_strerror(r),
-	     sentence);
+	if (r == -ETIMEDOUT) {
+		world->was_slow = true;
+		return r;
+	}
+	must(is_hit() || world->was_slow, "%s: %s (%s), and nothing failed", world->progress.step,
+	     leat_strerror(r), sentence);
 	if (r != -EAGAIN)
 		must(strlen(sentence) > 10, "%s: %s, without a sentence", world->progress.step,
 		     leat_strerror(r));
@@ -302,7 +308,7 @@ static int create_all(struct leat_bus *bus)
 	leat_stream_options_init(&options);
 	options.ring_len = RING;
 	options.segment_len = SEGMENT;
-	options.n_shards = 2;
+	options.n_shards = n_shards;
 	r = open_stream(bus, "disk", &options);
 	failed = r < 0 ? r : failed;
 	options.n_shards = 1;
@@ -474,7 +480,7 @@ static void live(struct life *life)
 	open_life(life);
 	if (!life->bus || is_over())
 		return;
-	publish(&life->disk, STEPS);
+	publish(&life->disk, STEPS * (int)n_shards / 2);
 	follow(life);
 	if (is_over())
 		return;
@@ -620,6 +626,7 @@ static int run(void *arg)
 	store_release(&plan.page->open, 1);
 	account_clear(account[DISK]);
 	account_clear(account[OLD]);
+	world->was_slow = false;
 	world->lost_rings = false;
 	world->hit_ns = 0;
 	if (now)
@@ -682,6 +689,8 @@ static bool is_uring(enum fail_fn fn)
 
 START_TEST(io_uring_may_fail_as_well)
 {
+	/* One operation alone is done by the drain's own thread, without io_uring. */
+	n_shards = 8;
 	all_fail("auto", is_uring, CASES / 10);
 }
 END_TEST
