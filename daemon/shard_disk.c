@@ -222,6 +222,9 @@ static bool shard_disk_trouble(struct shard *shard, int error, bool is_sync, uin
 	log_limited(LOG_LEVEL_ERROR, "stream %s shard %u: %s failed: %s; trying again",
 		    shard->stream, shard->shard, is_sync ? "fdatasync" : "writing a segment",
 		    strerror(-error));
+	/* Then that is what stands in the way now. */
+	if (shard_is_full(r))
+		error = r;
 	shard_fail(shard, error, shard_is_full(error));
 	if (shard_is_full(error))
 		shard_make_room(shard);

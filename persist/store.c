@@ -436,6 +436,17 @@ int store_checkpoint_error(const struct store *store)
 
 /* ---- retention and background work ---- */
 
+/* Is it closed, with all that it holds durable? An error may have left no file open. */
+static bool may_go(struct store *store, const struct seglist_entry *oldest)
+{
+	uint64_t newest;
+
+	if (store->files)
+		return oldest->base < store->files->base;
+	return oldest->end <= store->durable && seglist_newest(&store->list, &newest) &&
+	       newest != oldest->base;
+}
+
 int store_drop_oldest(struct store *store)
 {
 	struct seglist_entry oldest;
@@ -451,7 +462,7 @@ int store_drop_oldest(struct store *store)
 		return r;
 	if (!seglist_oldest(&store->list, &oldest, &is_current) || is_current)
 		return STORE_E_END;
-	if (!store->files || oldest.base >= store->files->base)
+	if (!may_go(store, &oldest))
 		return STORE_E_WAIT;
 	store->unlink_base = oldest.base;
 	store_job_unlink(store);

@@ -30,13 +30,29 @@ static struct ring *pub_ring, *sub_ring;
 static struct ring_publisher publisher;
 static uint32_t slot;
 
-/* The disk does not answer to one fdatasync until it is told to. */
+/* The disk does not answer to one fdatasync until it is told to; or it fails and has no room until
+ * the first segment is deleted. */
 static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	bool armed;
 	bool hangs;
+	_Atomic uint32_t is_full;
 } disk = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static int refuse(const struct file_event *event)
+{
+	char first[FORMAT_NAME_LEN];
+
+	format_segment_name(LAYOUT_FIRST_POS, first);
+	if (event->kind == FILE_UNLINK && strcmp(event->name, first) == 0)
+		store_relaxed(&disk.is_full, 0);
+	if (!load_relaxed(&disk.is_full))
+		return 0;
+	if (event->kind == FILE_ALLOCATE || event->kind == FILE_RENAME)
+		return -ENOSPC;
+	return event->kind == FILE_FDATASYNC ? -EIO : 0;
+}
 
 static int hang(void *ctx, const struct file_event *event)
 {
@@ -50,7 +66,7 @@ static int hang(void *ctx, const struct file_event *event)
 			pthread_cond_wait(&disk.changed, &disk.mutex);
 	}
 	pthread_mutex_unlock(&disk.mutex);
-	return 0;
+	return refuse(event);
 }
 
 static void disk_set(bool armed)
@@ -517,6 +533,24 @@ START_TEST(a_full_disk_drops_the_oldest_where_the_stream_says_so)
 }
 END_TEST
 
+START_TEST(a_sync_that_fails_on_a_full_disk_drops_the_oldest_too)
+{
+	struct shard_stats stats;
+
+	options.policy.on_disk_full = SHARD_DISK_FULL_DROP_OLDEST;
+	shard_set_policy(shard, &options.policy);
+	for (uint32_t i = 0; i < 1024; i++)
+		publish(992, i);
+	wait_durable();
+	store_relaxed(&disk.is_full, 1);
+	publish(992, 1024);
+	wait_durable();
+	shard_statistics(shard, &stats);
+	ck_assert_uint_gt(stats.earliest, LAYOUT_FIRST_POS);
+	ck_assert_uint_eq(stats.records, 1025);
+}
+END_TEST
+
 START_TEST(garbage_is_marked_and_what_follows_is_kept)
 {
 	struct shard_stats stats;
@@ -740,6 +774,7 @@ int main(void)
 	tcase_add_test(tcase, a_ring_grows_while_it_is_used);
 	tcase_add_test(tcase, a_full_disk_stops_the_shard_and_room_lets_it_go_on);
 	tcase_add_test(tcase, a_full_disk_drops_the_oldest_where_the_stream_says_so);
+	tcase_add_test(tcase, a_sync_that_fails_on_a_full_disk_drops_the_oldest_too);
 	tcase_add_test(tcase, garbage_is_marked_and_what_follows_is_kept);
 	tcase_add_test(tcase, a_ring_full_of_long_promises_is_given_up_not_searched_for_ever);
 	tcase_add_test(tcase, a_segment_that_does_not_fill_is_closed_by_age);

@@ -489,6 +489,44 @@ START_TEST(a_failed_sync_over_several_segments_loses_nothing)
 }
 END_TEST
 
+/* Or nothing would ever make the room that it needs. */
+START_TEST(who_cannot_begin_a_segment_on_a_full_disk_drops_the_oldest)
+{
+	struct store_totals before, after;
+	uint64_t middle;
+	bool is_sync;
+
+	persist_log_fill(&ring, 2000, 1);
+	open_and_start(0);
+	persist_log_write(&s, &ring, ring.base, 3000);
+	persist_log_sync(&s);
+	middle = persist_log_end(&ring);
+	persist_log_fill(&ring, 10, 1);
+	persist_log_write(&s, &ring, middle, 100);
+	arm(FILE_FDATASYNC, -EIO, -1);
+	ck_assert_int_eq(store_sync(s.store), 0);
+	ck_assert_int_eq(await_error(&is_sync), -EIO);
+	arm(FILE_RENAME, -ENOSPC, -1);
+	ck_assert_int_eq(settle_and(restart_at_durable), -ENOSPC);
+	store_totals(s.store, &before);
+	while (store_drop_oldest(s.store) == 0)
+		while (io_pending(s.io) > 0)
+			io_wait(s.io, 1000);
+	store_totals(s.store, &after);
+	ck_assert_uint_gt(before.n_segments, 2);
+	ck_assert_uint_eq(after.n_segments, 1);
+	disarm();
+	ck_assert_int_eq(settle_and(restart_at_durable), 0);
+	persist_log_write(&s, &ring, middle, 100);
+	persist_log_sync(&s);
+	persist_log_compare(&s, &ring, after.earliest, persist_log_end(&ring));
+	persist_log_close(&s);
+	persist_log_open(&s, &options, 0);
+	ck_assert_uint_eq(s.recovered.end, persist_log_end(&ring));
+	persist_log_close(&s);
+}
+END_TEST
+
 START_TEST(a_failed_write_is_retried_in_the_same_segment)
 {
 	struct store_totals totals;
@@ -778,6 +816,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_failed_sync_is_repaired_from_the_ring_in_a_new_segment, 0, 2);
 	tcase_add_test(tc, a_failed_sync_with_nothing_durable_replaces_the_segment);
 	tcase_add_loop_test(tc, a_failed_sync_over_several_segments_loses_nothing, 0, 2);
+	tcase_add_test(tc, who_cannot_begin_a_segment_on_a_full_disk_drops_the_oldest);
 	tcase_add_loop_test(tc, a_failed_write_is_retried_in_the_same_segment, 0, 2);
 	tcase_add_test(tc, a_full_disk_is_visible_and_goes_away);
 	tcase_add_test(tc, a_checkpoint_that_cannot_be_written_is_tried_again);
