@@ -19,8 +19,8 @@
 enum {
 	CONTROL_VERSION = 1,
 	CONTROL_FDS_MAX = 8,
-	CONTROL_PACKET_MAX = 64 << 10, /* of a request */
-	CONTROL_BODY_MAX = 64 << 20,   /* of a reply */
+	CONTROL_PACKET_MAX = 8 << 10, /* of a request */
+	CONTROL_BODY_MAX = 64 << 20,  /* of a reply */
 };
 
 struct control {

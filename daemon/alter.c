@@ -129,6 +129,6 @@ int alter_op_set(struct session *session, const json_t *request, struct dispatch
 	stream->n_jobs++;
 	stream->altering = true;
 	dispatch_begin(&job->dispatch, session);
-	server_submit(session->server, SERVER_WORKER_CATALOGUE, &job->dispatch.job);
+	dispatch_submit(&job->dispatch, SERVER_WORKER_CATALOGUE);
 	return DISPATCH_E_LATER;
 }

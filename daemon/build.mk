@@ -32,5 +32,6 @@ DAEMON_SRCS += \
 	daemon/shard_succeed.c \
 	daemon/stats.c \
 	daemon/stream.c \
+	daemon/user.c \
 	daemon/worker.c \
 	# end of DAEMON_SRCS

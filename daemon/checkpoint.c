@@ -132,7 +132,7 @@ static int checkpoint_submit(struct session *session, struct checkpoint_job *job
 	job->stream->n_jobs++;
 	job->stream->n_checkpoint_jobs++;
 	dispatch_begin(&job->dispatch, session);
-	server_submit(session->server, SERVER_WORKER_CATALOGUE, &job->dispatch.job);
+	dispatch_submit(&job->dispatch, SERVER_WORKER_CATALOGUE);
 	return DISPATCH_E_LATER;
 }
 

@@ -90,6 +90,7 @@ static void dispatch_reply_deinit(struct dispatch_reply *reply)
 	reply->fds.n = 0;
 	json_decref(reply->object);
 	reply->object = NULL;
+	protocol_packet_deinit(&reply->packet);
 }
 
 static json_t *dispatch_finish(struct session *session, int r, struct dispatch_reply *reply)
@@ -109,27 +110,43 @@ static json_t *dispatch_finish(struct session *session, int r, struct dispatch_r
 	return object;
 }
 
+static int dispatch_encode(struct session *session, int r, struct dispatch_reply *reply)
+{
+	json_t *object = dispatch_finish(session, r, reply);
+	int encoded = object ? protocol_encode(object, &reply->packet) : -ENOMEM;
+
+	json_decref(object);
+	return encoded;
+}
+
+static bool dispatch_carries_fds(int r, const struct dispatch_reply *reply)
+{
+	return (r == 0 && reply->fds.n > 0) || reply->packet.body >= 0;
+}
+
 /* Sends, frees what the reply holds. The session may be gone afterwards. */
 static void dispatch_answer(struct session *session, int r, struct dispatch_reply *reply)
 {
-	json_t *object;
-	int sent;
+	int sent = 0;
 
 	if (session->closed) {
 		dispatch_reply_deinit(reply);
 		return;
 	}
-	/* fds on their way count against our own limit: never more than one reply of them. */
-	if (r == 0 && reply->fds.n > 0 && protocol_has_unread(session->source.fd)) {
+	if (!reply->packet.text)
+		sent = dispatch_encode(session, r, reply);
+	/* fds on their way count against our own limit, and a body against our memory: never more
+	 * than one reply of them. */
+	if (sent == 0 && dispatch_carries_fds(r, reply) &&
+	    protocol_has_unread(session->source.fd)) {
 		dispatch_reply_deinit(reply);
 		session_end(session, -EPROTO,
 			    "a request came before the reply to the one before was read");
 		return;
 	}
-	object = dispatch_finish(session, r, reply);
-	sent = object ? protocol_send(session->source.fd, object, r == 0 ? &reply->fds : NULL)
-		      : -ENOMEM;
-	json_decref(object);
+	if (sent == 0)
+		sent = protocol_send_packet(session->source.fd, &reply->packet,
+					    r == 0 ? &reply->fds : NULL);
 	dispatch_reply_deinit(reply);
 	if (sent < 0) {
 		/* Who leaves without waiting does nothing wrong; who does not read does. */
@@ -145,6 +162,23 @@ void dispatch_begin(struct dispatch_job *job, struct session *session)
 {
 	job->session = session;
 	session_begin_job(session);
+}
+
+void dispatch_submit(struct dispatch_job *job, enum server_worker worker)
+{
+	job->job.user = job->session->subject.uid;
+	server_submit(job->session->server, worker, &job->job);
+}
+
+void dispatch_prepare(struct dispatch_job *job)
+{
+	int r = dispatch_encode(job->session, job->result, &job->reply);
+
+	json_decref(job->reply.object);
+	job->reply.object = NULL;
+	if (r < 0)
+		job->result =
+			dispatch_fail(&job->reply, r, "the reply cannot be made: %s", strerror(-r));
 }
 
 void dispatch_end(struct dispatch_job *job)
@@ -323,6 +357,6 @@ void dispatch_refuse(struct session *session)
 
 	json_decref(session->id);
 	session->id = NULL;
-	dispatch_fail(&reply, -EMSGSIZE, "a request has at most %d bytes", PROTOCOL_PACKET_MAX);
+	dispatch_fail(&reply, -EMSGSIZE, "a request has at most %d bytes", PROTOCOL_REQUEST_MAX);
 	dispatch_answer(session, -EMSGSIZE, &reply);
 }

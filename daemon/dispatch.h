@@ -23,6 +23,7 @@ struct dispatch_reply {
 	struct protocol_fds fds;
 	bool owned[PROTOCOL_FDS_MAX];
 	char detail[OPTIONS_DETAIL_LEN]; /* the sentence of a failure */
+	struct protocol_packet packet;   /* all of it, where dispatch_prepare() was called */
 };
 
 /* 0, DISPATCH_E_LATER, or negative errno with a sentence in reply->detail. */
@@ -46,6 +47,10 @@ void dispatch_refuse(struct session *session);
 void dispatch_again(struct session *session, const json_t *request);
 /* The session waits for the job: its operation returns DISPATCH_E_LATER. */
 void dispatch_begin(struct dispatch_job *job, struct session *session);
+/* Has it run, in its user's turn. */
+void dispatch_submit(struct dispatch_job *job, enum server_worker worker);
+/* On the worker: the reply is put into words here, and not by the loop, which others wait for. */
+void dispatch_prepare(struct dispatch_job *job);
 /* Answers with job->result and job->reply. The caller frees the job. */
 void dispatch_end(struct dispatch_job *job);
 

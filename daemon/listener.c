@@ -14,7 +14,8 @@
 
 enum {
 	LISTENER_BACKLOG = 1024,
-	LISTENER_ACCEPTS = 8
+	/* Few at a time: who is connected is not to wait for many that would like to be. */
+	LISTENER_ACCEPTS = 4
 };
 
 #define LISTENER_PAUSE_NS (100 * NS_PER_MS)

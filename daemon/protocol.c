@@ -35,7 +35,7 @@ static bool protocol_comes_with_fds(int socket)
 
 int protocol_receive(int socket, void *buf, size_t *ret_len)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = PROTOCOL_PACKET_MAX };
+	struct iovec iov = { .iov_base = buf, .iov_len = PROTOCOL_REQUEST_MAX };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -58,8 +58,8 @@ int protocol_receive(int socket, void *buf, size_t *ret_len)
 }
 
 /* One packet; fds at most PROTOCOL_FDS_MAX. */
-static int protocol_send_packet(int socket, const char *text, size_t len,
-				const struct protocol_fds *fds)
+static int protocol_send_text(int socket, const char *text, size_t len,
+			      const struct protocol_fds *fds)
 {
 	union {
 		char bytes[CMSG_SPACE(PROTOCOL_FDS_MAX * sizeof(int))];
@@ -115,27 +115,29 @@ static int protocol_make_body(const char *text, size_t len, int *ret_fd)
 	return 0;
 }
 
-static int protocol_send_long(int socket, const json_t *object, const char *text, size_t len)
+static int protocol_encode_long(const json_t *object, const char *text, size_t len,
+				struct protocol_packet *ret_packet)
 {
 	json_t *id = json_object_get(object, "id");
 	cleanup_with(close_fdp) int body = -1;
-	cleanup_with(free_ptr) char *head = NULL;
 	cleanup_with(protocol_decrefp) json_t *envelope = NULL;
+	char *head;
 	int r = protocol_make_body(text, len, &body);
 
 	if (r < 0)
 		return r;
 	envelope = json_pack("{s:b, s:O*, s:I, s:[s]}", "ok", 1, "id", id, "body", (json_int_t)len,
 			     "fds", "body");
-	if (envelope)
-		head = json_dumps(envelope, JSON_COMPACT);
+	head = envelope ? json_dumps(envelope, JSON_COMPACT) : NULL;
 	if (!head)
 		return -ENOMEM;
-	return protocol_send_packet(socket, head, strlen(head),
-				    &(struct protocol_fds){ .fd = { body }, .n = 1 });
+	*ret_packet = (struct protocol_packet){ .text = head,
+						.len = strlen(head),
+						.body = take_fd(body) };
+	return 0;
 }
 
-int protocol_send(int socket, const json_t *object, const struct protocol_fds *fds)
+int protocol_encode(const json_t *object, struct protocol_packet *ret_packet)
 {
 	cleanup_with(free_ptr) char *text = json_dumps(object, JSON_COMPACT);
 	size_t len;
@@ -144,8 +146,34 @@ int protocol_send(int socket, const json_t *object, const struct protocol_fds *f
 		return -ENOMEM;
 	len = strlen(text);
 	if (len > PROTOCOL_PACKET_MAX)
-		return protocol_send_long(socket, object, text, len);
-	return protocol_send_packet(socket, text, len, fds);
+		return protocol_encode_long(object, text, len, ret_packet);
+	*ret_packet = (struct protocol_packet){ .text = take_ptr(text), .len = len, .body = -1 };
+	return 0;
+}
+
+void protocol_packet_deinit(struct protocol_packet *packet)
+{
+	if (packet->text)
+		close_fd(packet->body);
+	free(packet->text);
+	packet->text = NULL;
+}
+
+int protocol_send_packet(int socket, const struct protocol_packet *packet,
+			 const struct protocol_fds *fds)
+{
+	const struct protocol_fds body = { .fd = { packet->body }, .n = 1 };
+
+	return protocol_send_text(socket, packet->text, packet->len,
+				  packet->body >= 0 ? &body : fds);
+}
+
+int protocol_send(int socket, const json_t *object, const struct protocol_fds *fds)
+{
+	cleanup_with(protocol_packet_deinit) struct protocol_packet packet = { 0 };
+	int r = protocol_encode(object, &packet);
+
+	return r < 0 ? r : protocol_send_packet(socket, &packet, fds);
 }
 
 bool protocol_has_unread(int socket)
@@ -157,7 +185,7 @@ bool protocol_has_unread(int socket)
 
 void protocol_shut(int socket)
 {
-	static char drop[PROTOCOL_PACKET_MAX];
+	static char drop[PROTOCOL_REQUEST_MAX];
 	size_t len;
 
 	shutdown(socket, SHUT_RD);

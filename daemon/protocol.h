@@ -12,7 +12,8 @@
 
 enum {
 	PROTOCOL_VERSION = 1,
-	PROTOCOL_PACKET_MAX = 64 << 10, /* bytes of JSON, both ways */
+	PROTOCOL_REQUEST_MAX = 8 << 10, /* bytes of JSON; to parse them takes the loop's time */
+	PROTOCOL_PACKET_MAX = 64 << 10, /* of a reply; a longer one goes into a memfd */
 	PROTOCOL_FDS_MAX = 8,           /* beside one reply */
 };
 
@@ -29,16 +30,31 @@ struct protocol_fds {
 };
 
 /*
- * Takes one packet into buf[PROTOCOL_PACKET_MAX]. 0, PROTOCOL_E_*, -EMSGSIZE (longer than the
+ * Takes one packet into buf[PROTOCOL_REQUEST_MAX]. 0, PROTOCOL_E_*, -EMSGSIZE (longer than the
  * limit; the packet is gone), -EBADMSG (it carries fds, and stays where it is), or what the socket
  * gave: then, and after -EBADMSG, the connection is no good any more.
  */
 int protocol_receive(int socket, void *buf, size_t *ret_len);
 
+/* An object as it is sent. One that is longer than a packet lies in a sealed memfd. */
+struct protocol_packet {
+	char *text;
+	size_t len;
+	int body; /* -1 = the text is all of it */
+};
+
+/* Any thread. */
+int protocol_encode(const json_t *object, struct protocol_packet *ret_packet);
+/* A packet of zeros is one as well. */
+void protocol_packet_deinit(struct protocol_packet *packet);
+
 /*
- * Sends one object. One that is longer than a packet goes into a sealed memfd. -EAGAIN when the
- * peer does not read, -EPIPE and others when it is gone: then the connection is no good any more.
+ * Sends it. -EAGAIN when the peer does not read, -EPIPE and others when it is gone: then the
+ * connection is no good any more.
  */
+int protocol_send_packet(int socket, const struct protocol_packet *packet,
+			 const struct protocol_fds *fds);
+/* Both at once. */
 int protocol_send(int socket, const json_t *object, const struct protocol_fds *fds);
 
 /* True while an earlier packet lies unread at the peer. */

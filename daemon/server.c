@@ -39,7 +39,7 @@ enum {
 
 /* ---- sources ---- */
 
-static int server_control(int epoll_fd, int op, struct server_source *source, uint32_t events)
+int server_control(int epoll_fd, int op, struct server_source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
@@ -49,11 +49,6 @@ static int server_control(int epoll_fd, int op, struct server_source *source, ui
 int server_watch(struct server *server, struct server_source *source, uint32_t events)
 {
 	return server_control(server->epoll_fd, EPOLL_CTL_ADD, source, events);
-}
-
-int server_rewatch(struct server *server, struct server_source *source, uint32_t events)
-{
-	return server_control(server->epoll_fd, EPOLL_CTL_MOD, source, events);
 }
 
 void server_unwatch(struct server *server, struct server_source *source)
@@ -72,7 +67,7 @@ void server_unwatch_death(struct server *server, struct server_source *source)
 }
 
 /* One event of an epoll; one at a time, because handling it may free another's source. */
-static bool server_handle_one(int epoll_fd, int timeout_ms)
+bool server_handle_one(int epoll_fd, int timeout_ms)
 {
 	struct epoll_event event;
 	struct server_source *source;
@@ -484,6 +479,7 @@ int server_open(struct config *config, struct notify *notify, struct server **re
 		log_info("This kernel has no SO_PEERPIDFD: processes are known by pid and start "
 			 "time");
 	registry_init(&server->registry);
+	CDS_INIT_LIST_HEAD(&server->users);
 	CDS_INIT_LIST_HEAD(&server->sessions);
 	CDS_INIT_LIST_HEAD(&server->processes);
 	CDS_INIT_LIST_HEAD(&server->slots);

@@ -75,7 +75,8 @@ struct server {
 	struct server_own_source worked;  /* eventfd: workers */
 	int spare_fd;       /* given up for a moment to refuse a client when fds have run out */
 	bool listener_ours; /* we made the socket's name, and remove it */
-	uint64_t listen_again_ns; /* 0 = listening */
+	uint64_t listen_again_ns;   /* 0 = listening */
+	struct cds_list_head users; /* that have connections */
 	struct cds_list_head sessions;
 	unsigned int n_sessions;
 	struct cds_list_head processes;
@@ -107,8 +108,11 @@ int server_step(struct server *server, int timeout_ms);
 void server_stop(struct server *server);
 struct server *server_free(struct server *server);
 
+/* epoll_ctl(), of the loop's own epoll or of one that is a source of it. */
+int server_control(int epoll_fd, int op, struct server_source *source, uint32_t events);
+/* One event of such an epoll; false when there was none in that time. */
+bool server_handle_one(int epoll_fd, int timeout_ms);
 int server_watch(struct server *server, struct server_source *source, uint32_t events);
-int server_rewatch(struct server *server, struct server_source *source, uint32_t events);
 void server_unwatch(struct server *server, struct server_source *source);
 int server_watch_death(struct server *server, struct server_source *source);
 void server_unwatch_death(struct server *server, struct server_source *source);

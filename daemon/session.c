@@ -9,6 +9,7 @@
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/protocol.h"
+#include "daemon/user.h"
 
 /* Says why, so that the client can read it, and closes. */
 static void session_goodbye(int socket, int error, const char *sentence)
@@ -27,6 +28,7 @@ static void session_free(struct session *session)
 	cds_list_del(&session->node);
 	session->server->n_sessions--;
 	session->process = process_put(session->process);
+	session->user = user_put(session->user);
 	permission_subject_deinit(&session->subject);
 	json_decref(session->id);
 	free(session);
@@ -39,7 +41,7 @@ void session_end(struct session *session, int error, const char *sentence)
 	if (session->closed)
 		return;
 	session->closed = true;
-	server_unwatch(session->server, &session->source);
+	(void)server_control(session->user->source.fd, EPOLL_CTL_DEL, &session->source, 0);
 	session->source.fd = -1;
 	if (error != 0)
 		session_goodbye(socket, error, sentence);
@@ -60,7 +62,7 @@ void session_end_all(struct server *server)
 /* A connection that could not be heard any more is ended: its client makes another. */
 static void session_listen(struct session *session, uint32_t events)
 {
-	if (server_rewatch(session->server, &session->source, events) < 0)
+	if (server_control(session->user->source.fd, EPOLL_CTL_MOD, &session->source, events) < 0)
 		shutdown(session->source.fd, SHUT_RDWR);
 }
 
@@ -82,7 +84,7 @@ void session_end_job(struct session *session)
 
 static void session_ready(struct server_source *source, uint32_t events)
 {
-	static char packet[PROTOCOL_PACKET_MAX];
+	static char packet[PROTOCOL_REQUEST_MAX];
 	struct session *session = (struct session *)source;
 	size_t len;
 	int r;
@@ -103,16 +105,6 @@ static void session_ready(struct server_source *source, uint32_t events)
 		session_end(session, 0, NULL);
 }
 
-static unsigned int session_count_of(const struct server *server, uid_t uid)
-{
-	const struct session *session;
-	unsigned int n = 0;
-
-	cds_list_for_each_entry(session, &server->sessions, node)
-		n += session->subject.uid == uid && !session->closed;
-	return n;
-}
-
 static int session_check_limits(const struct server *server, const struct session *session,
 				char *detail, size_t detail_len)
 {
@@ -124,7 +116,7 @@ static int session_check_limits(const struct server *server, const struct sessio
 			 server->n_sessions);
 		return -EAGAIN;
 	}
-	if (session_count_of(server, uid) >= config->max_connections_per_user) {
+	if (user_n_sessions(server, uid) >= config->max_connections_per_user) {
 		snprintf(detail, detail_len, "user %u has %u connections, which is the limit", uid,
 			 config->max_connections_per_user);
 		return -EAGAIN;
@@ -152,7 +144,10 @@ static int session_open(struct session *session, char *detail, size_t detail_len
 	if (session->pid > 0)
 		(void)process_read_stat(session->pid, &session->start_time, NULL);
 	protocol_refuse_fds(session->source.fd);
-	r = server_watch(session->server, &session->source, EPOLLIN);
+	r = user_get(session->server, session->subject.uid, &session->user);
+	if (r == 0)
+		r = server_control(session->user->source.fd, EPOLL_CTL_ADD, &session->source,
+				   EPOLLIN);
 	if (r < 0)
 		snprintf(detail, detail_len, "the daemon cannot take another connection: %s",
 			 strerror(-r));
@@ -174,6 +169,7 @@ int session_new(struct server *server, int socket, struct session **ret_session)
 	r = session_open(session, detail, sizeof(detail));
 	if (r < 0) {
 		session_goodbye(socket, r, detail);
+		session->user = user_put(session->user);
 		permission_subject_deinit(&session->subject);
 		free(session);
 		return r;

@@ -11,11 +11,13 @@
 #include "daemon/server.h"
 
 struct process;
+struct user;
 
 struct session {
 	struct server_source source;
 	struct cds_list_head node;
 	struct server *server;
+	struct user *user;
 	struct permission_subject subject;
 	pid_t pid; /* 0: of a pid namespace that we cannot see */
 	uint64_t start_time;

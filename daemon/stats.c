@@ -99,17 +99,29 @@ static json_t *stats_counters(const struct registry_shard *rs, const struct shar
 
 /* ---- who publishes and who subscribes ---- */
 
+/* There can be as many as all shards of the bus have slots. */
+static int stats_by_slot(const void *a, const void *b)
+{
+	const struct stats_client *x = a, *y = b;
+
+	if (x->stream != y->stream)
+		return (uintptr_t)x->stream < (uintptr_t)y->stream ? -1 : 1;
+	if (x->shard != y->shard)
+		return x->shard < y->shard ? -1 : 1;
+	return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
 static const char *stats_client_name(const struct stats_job *job,
 				     const struct registry_stream *stream, uint32_t shard,
 				     uint32_t slot)
 {
-	for (size_t i = 0; i < job->n_clients; i++) {
-		const struct stats_client *c = &job->clients[i];
+	const struct stats_client wanted = { .stream = stream, .shard = shard, .slot = slot };
+	const struct stats_client *found = NULL;
 
-		if (c->stream == stream && c->shard == shard && c->slot == slot)
-			return c->name;
-	}
-	return "";
+	if (job->n_clients > 0)
+		found = bsearch(&wanted, job->clients, job->n_clients, sizeof(wanted),
+				stats_by_slot);
+	return found ? found->name : "";
 }
 
 static void stats_add_publishers(const struct stats_job *job, const struct registry_stream *stream,
@@ -249,9 +261,8 @@ static json_t *stats_streams(const struct stats_job *job)
 	return streams;
 }
 
-static void stats_run(struct worker_job *worker_job)
+static void stats_collect(struct stats_job *job)
 {
-	struct stats_job *job = (struct stats_job *)worker_job;
 	struct dispatch_reply *reply = &job->dispatch.reply;
 	json_t *streams = stats_streams(job);
 
@@ -270,6 +281,16 @@ static void stats_run(struct worker_job *worker_job)
 		reply->object = json_pack("{s:o, s:o}", "bus", stats_bus(job), "streams", streams);
 	}
 	job->dispatch.result = reply->object ? 0 : -ENOMEM;
+}
+
+static void stats_run(struct worker_job *worker_job)
+{
+	struct stats_job *job = (struct stats_job *)worker_job;
+
+	if (job->n_clients > 0)
+		qsort(job->clients, job->n_clients, sizeof(*job->clients), stats_by_slot);
+	stats_collect(job);
+	dispatch_prepare(&job->dispatch);
 }
 
 static void stats_done(struct worker_job *worker_job)
@@ -329,7 +350,7 @@ static int stats_begin(struct session *session, enum stats_kind kind, const char
 		return r;
 	}
 	dispatch_begin(&job->dispatch, session);
-	server_submit(session->server, SERVER_WORKER_LOOK, &job->dispatch.job);
+	dispatch_submit(&job->dispatch, SERVER_WORKER_LOOK);
 	return DISPATCH_E_LATER;
 }
 

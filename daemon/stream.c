@@ -50,7 +50,7 @@ static void stream_submit(struct stream_job *job, enum server_worker worker, str
 			  stream_step done)
 {
 	job->dispatch.job = (struct worker_job){ .run = run, .done = done };
-	server_submit(job->server, worker, &job->dispatch.job);
+	dispatch_submit(&job->dispatch, worker);
 }
 
 static void stream_job_free(struct stream_job *job)
@@ -624,8 +624,9 @@ int stream_op_remove(struct session *session, const json_t *request, struct disp
 	registry_set_removing(&server->registry, stream);
 	process_forget_stream(server, stream);
 	dispatch_begin(&job->dispatch, session);
-	job->dispatch.job =
-		(struct worker_job){ .run = stream_mark_removing, .done = stream_marked_removing };
+	job->dispatch.job = (struct worker_job){ .run = stream_mark_removing,
+						 .done = stream_marked_removing,
+						 .user = session->subject.uid };
 	/* Jobs that use it end first; no new ones begin, since nobody finds it any more. */
 	stream->n_jobs++;
 	stream->waiting = &job->dispatch.job;

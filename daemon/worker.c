@@ -17,6 +17,7 @@ struct worker {
 	pthread_cond_t ended;  /* a job has run */
 	struct worker_queue todo;
 	struct worker_queue over;
+	uint64_t turn;          /* of the job that was begun last */
 	unsigned int n_pending; /* control thread */
 	int notify_fd;
 	bool quit;
@@ -44,6 +45,23 @@ static struct worker_job *worker_pop(struct worker_queue *queue)
 	return job;
 }
 
+/* In order of turns, in each of which every user has one job at most. */
+static void worker_queue(struct worker *worker, struct worker_job *job)
+{
+	struct worker_job **at = &worker->todo.first, *other;
+
+	job->turn = worker->turn + 1;
+	for (other = worker->todo.first; other; other = other->next)
+		if (other->user == job->user)
+			job->turn = other->turn + 1;
+	while (*at && (*at)->turn <= job->turn)
+		at = &(*at)->next;
+	job->next = *at;
+	*at = job;
+	if (!job->next)
+		worker->todo.last = job;
+}
+
 static void *worker_main(void *arg)
 {
 	static const uint64_t one = 1;
@@ -60,6 +78,7 @@ static void *worker_main(void *arg)
 			pthread_cond_wait(&worker->wanted, &worker->lock);
 			continue;
 		}
+		worker->turn = job->turn;
 		pthread_mutex_unlock(&worker->lock);
 		job->run(job);
 		pthread_mutex_lock(&worker->lock);
@@ -100,7 +119,7 @@ void worker_submit(struct worker *worker, struct worker_job *job)
 {
 	worker->n_pending++;
 	pthread_mutex_lock(&worker->lock);
-	worker_push(&worker->todo, job);
+	worker_queue(worker, job);
 	pthread_cond_signal(&worker->wanted);
 	pthread_mutex_unlock(&worker->lock);
 }
@@ -117,8 +136,10 @@ void worker_hurry(struct worker *worker, struct worker_job *job)
 		if (other != job)
 			worker_push(&rest, other);
 	}
-	if (found)
+	if (found) {
+		job->turn = worker->turn;
 		worker_push(&worker->todo, job);
+	}
 	while ((other = worker_pop(&rest)))
 		worker_push(&worker->todo, other);
 	pthread_mutex_unlock(&worker->lock);

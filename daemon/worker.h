@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A thread that does, one after the other, what the control thread must not wait for: disk, memory
- * to be populated, the name service; or several that share one queue. A job belongs to the thread
- * until its done() is called on the control thread.
+ * to be populated, the name service; or several that share one queue. Users take turns: the first
+ * job of each that waits is run before the second of any. A job belongs to the thread until its
+ * done() is called on the control thread.
  */
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
+
+#include <sys/types.h>
 
 #include "shm/base.h"
 
@@ -18,6 +21,8 @@ struct worker;
 struct worker_job {
 	void (*run)(struct worker_job *job);  /* on the worker's thread, or one of them */
 	void (*done)(struct worker_job *job); /* on the control thread; may submit again */
+	uid_t user;                           /* whose it is; 0 = root's, and the daemon's own */
+	uint64_t turn;                        /* of the worker */
 	struct worker_job *next;
 };
 

@@ -156,6 +156,7 @@ SYS_TESTS += \
 	tests/sys_sub_options.sh \
 	tests/sys_systemd_unit.sh \
 	tests/sys_systemd_user.sh \
+	tests/sys_tail_under_attack.c \
 	tests/sys_tools_end.sh \
 	# end of SYS_TESTS
 

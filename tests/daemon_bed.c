@@ -122,7 +122,7 @@ static void bed_take_control(struct daemon_bed_client *client, struct msghdr *ms
 	}
 }
 
-static bool bed_receive(struct daemon_bed_client *client)
+bool daemon_bed_receive(struct daemon_bed_client *client)
 {
 	static char text[PROTOCOL_PACKET_MAX];
 	char control[CMSG_SPACE(DAEMON_BED_FDS * sizeof(int))];
@@ -133,6 +133,7 @@ static bool bed_receive(struct daemon_bed_client *client)
 			      .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(client->fd, &msg, MSG_CMSG_CLOEXEC);
 
+	bed_forget_reply(client);
 	if (n <= 0)
 		return false;
 	bed_take_control(client, &msg);
@@ -155,7 +156,7 @@ bool daemon_bed_send(struct daemon_bed_client *client, const void *bytes, size_t
 	if (send(client->fd, bytes, len, MSG_NOSIGNAL) < 0)
 		return false;
 	daemon_bed_until(client->bed, bed_can_read, client);
-	return bed_receive(client);
+	return daemon_bed_receive(client);
 }
 
 int daemon_bed_ask(struct daemon_bed_client *client, const char *format, ...)

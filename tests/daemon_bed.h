@@ -49,6 +49,8 @@ void daemon_bed_connect(struct daemon_bed *bed, struct daemon_bed_client *client
 void daemon_bed_disconnect(struct daemon_bed_client *client);
 /* Sends bytes and waits for the reply, or the end: then false, and client->reply is NULL. */
 bool daemon_bed_send(struct daemon_bed_client *client, const void *bytes, size_t len);
+/* The reply to a request that was sent otherwise; false at the end of the connection. */
+bool daemon_bed_receive(struct daemon_bed_client *client);
 /* One request as JSON text; returns 0 or the negative errno of the reply. */
 int daemon_bed_ask(struct daemon_bed_client *client, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shm/atomic.h"
 #include "tests/harness.h"
 
 enum {
@@ -340,14 +341,16 @@ START_TEST(a_client_that_never_reads_is_disconnected)
 }
 END_TEST
 
-/* A hundred clients at once that send what they like and never read. */
+/* Clients by the hundred that send what they like and never read; another user's, for root. */
 static int flood(void *arg)
 {
-	uint64_t end = harness_now_ns() + 2000000000u;
+	static const struct harness_user user = { .uid = 4711, .gid = 4711 };
+	const _Atomic uint32_t *is_over = arg;
 
-	(void)arg;
 	signal(SIGPIPE, SIG_IGN);
-	while (harness_now_ns() < end) {
+	if (geteuid() == 0)
+		harness_become(&user);
+	while (!load_relaxed(is_over)) {
 		int fd = raw_connect();
 
 		if (fd < 0)
@@ -360,9 +363,25 @@ static int flood(void *arg)
 	return 0;
 }
 
+/* False when the user has as many connections as he may: he is the one who floods. */
+static bool is_greeted(void)
+{
+	static const char hello[] = "{\"op\":\"hello\",\"version\":1}";
+	char text[1024] = "";
+	int fd = raw_connect();
+	bool there = fd >= 0 && raw_ask(fd, hello, strlen(hello), text, sizeof(text));
+
+	close(fd);
+	must(there && (strstr(text, "\"ok\":true") ||
+		       (geteuid() != 0 && strstr(text, "\"errno\":11"))),
+	     "hello: %s", text);
+	return strstr(text, "\"ok\":true") != NULL;
+}
+
 START_TEST(others_are_served_during_a_flood)
 {
-	uint64_t end, begin, worst = 0;
+	_Atomic uint32_t *is_over = harness_shared(sizeof(*is_over));
+	uint64_t begin, worst = 0;
 	int fds, n = 0;
 	pid_t pids[2];
 
@@ -370,18 +389,16 @@ START_TEST(others_are_served_during_a_flood)
 	close(raw_hello());
 	fds = count_fds();
 	for (int i = 0; i < 2; i++)
-		pids[i] = harness_fork(flood, NULL);
-	end = harness_now_ns() + 1500000000u;
-	while (harness_now_ns() < end) {
+		pids[i] = harness_fork(flood, (void *)is_over);
+	while (n < 20) {
 		begin = harness_now_ns();
-		close(raw_hello());
+		n += is_greeted();
 		worst = harness_now_ns() - begin > worst ? harness_now_ns() - begin : worst;
-		n++;
 	}
+	store_relaxed(is_over, 1);
 	for (int i = 0; i < 2; i++)
 		harness_reap_ok(pids[i], 20, "a flooder");
 	printf("%d hellos during the flood, the slowest took %.1f ms\n", n, (double)worst / 1e6);
-	ck_assert_int_gt(n, 10);
 	want_fds(fds);
 }
 END_TEST

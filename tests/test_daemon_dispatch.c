@@ -92,7 +92,7 @@ END_TEST
 
 START_TEST(nonsense_gets_an_error_and_the_connection_goes_on)
 {
-	static char big[PROTOCOL_PACKET_MAX + 10];
+	static char big[PROTOCOL_REQUEST_MAX + 10];
 	static const char *const bad[] = { "x",
 					   "[]",
 					   "{}",

@@ -10,7 +10,7 @@
 #include "daemon/protocol.h"
 
 static int ours, theirs;
-static char packet[PROTOCOL_PACKET_MAX];
+static char packet[PROTOCOL_REQUEST_MAX];
 
 static void setup(void)
 {
@@ -86,14 +86,14 @@ END_TEST
 
 START_TEST(one_byte_over_the_limit_is_refused)
 {
-	static char big[PROTOCOL_PACKET_MAX + 1];
+	static char big[PROTOCOL_REQUEST_MAX + 1];
 	size_t len;
 
 	ck_assert_int_eq(send(theirs, big, sizeof(big), 0), sizeof(big));
 	ck_assert_int_eq(send(theirs, big, sizeof(big) - 1, 0), sizeof(big) - 1);
 	ck_assert_int_eq(protocol_receive(ours, packet, &len), -EMSGSIZE);
 	ck_assert_int_eq(protocol_receive(ours, packet, &len), 0);
-	ck_assert_uint_eq(len, PROTOCOL_PACKET_MAX);
+	ck_assert_uint_eq(len, PROTOCOL_REQUEST_MAX);
 }
 END_TEST
 

@@ -2,11 +2,14 @@
 /* Connections: what clients do wrong with them, and how many there can be. */
 #include <check.h>
 #include <dirent.h>
+#include <poll.h>
+#include <semaphore.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/user.h"
 #include "tests/daemon_bed.h"
 
 static struct daemon_bed bed;
@@ -57,9 +60,10 @@ START_TEST(who_sends_without_reading_is_disconnected)
 	}
 	daemon_bed_settle(&bed);
 	ck_assert_uint_eq(bed.server->n_sessions, 0);
-	/* The client's first reply lies there with its fds; the daemon holds none of them. */
+	/* The client's first reply lies there with its fds; the daemon holds none of them, and
+	 * nothing for a user without connections. */
 	daemon_bed_disconnect(&client);
-	ck_assert_int_eq(count_fds(), fds - 2);
+	ck_assert_int_eq(count_fds(), fds - 3);
 	daemon_bed_connect(&bed, &client);
 }
 END_TEST
@@ -182,6 +186,189 @@ START_TEST(what_is_no_connection_is_refused)
 }
 END_TEST
 
+/* Nobody but root can be somebody else: the connection is given to him. */
+static void give_to(struct daemon_bed_client *c, uid_t uid)
+{
+	struct session *session = c->session;
+	struct server_source *source = &session->source;
+
+	ck_assert_int_eq(server_control(session->user->source.fd, EPOLL_CTL_DEL, source, 0), 0);
+	user_put(session->user);
+	ck_assert_int_eq(user_get(bed.server, uid, &session->user), 0);
+	ck_assert_int_eq(server_control(session->user->source.fd, EPOLL_CTL_ADD, source, EPOLLIN),
+			 0);
+	session->subject.uid = uid;
+}
+
+enum {
+	N_HOSTILE = 100, /* connections of each */
+	N_HOSTILE_USERS = 2,
+	N_CLIENTS = N_HOSTILE * N_HOSTILE_USERS + 1,
+};
+
+/* Two users with a hundred connections each, and last one with his only one. */
+static struct daemon_bed_client *clients[N_CLIENTS];
+
+static void connect_all(void)
+{
+	static struct daemon_bed_client hostile[N_CLIENTS - 1];
+
+	bed.config.max_connections = bed.config.max_connections_per_user = 2 * N_CLIENTS;
+	for (int i = 0; i < N_CLIENTS - 1; i++) {
+		daemon_bed_connect(&bed, &hostile[i]);
+		give_to(&hostile[i], 4711 + (uid_t)(i % N_HOSTILE_USERS));
+		clients[i] = &hostile[i];
+	}
+	give_to(&client, 4801);
+	clients[N_CLIENTS - 1] = &client;
+}
+
+static bool all_are_answered(void *arg)
+{
+	struct pollfd p[N_CLIENTS];
+
+	(void)arg;
+	for (int i = 0; i < N_CLIENTS; i++)
+		p[i] = (struct pollfd){ .fd = clients[i]->fd, .events = POLLIN };
+	return poll(p, N_CLIENTS, 0) == N_CLIENTS;
+}
+
+/*
+ * How many of the hundreds are answered before the one. An epoll gives what is ready in the order
+ * in which it became so; it is this order that counts, no time.
+ */
+static int order_epoll(void)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+
+	for (int i = 0; i < N_CLIENTS; i++) {
+		event.data.ptr = clients[i];
+		ck_assert_int_eq(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, clients[i]->fd, &event), 0);
+	}
+	return epoll_fd;
+}
+
+static int answered_before(int epoll_fd)
+{
+	struct epoll_event events[N_CLIENTS];
+	int n = 0;
+
+	daemon_bed_until(&bed, all_are_answered, NULL);
+	ck_assert_int_eq(epoll_wait(epoll_fd, events, N_CLIENTS, 0), N_CLIENTS);
+	while (events[n].data.ptr != &client)
+		n++;
+	close(epoll_fd);
+	for (int i = 0; i < N_CLIENTS; i++)
+		daemon_bed_receive(clients[i]);
+	return n;
+}
+
+START_TEST(who_asks_once_is_answered_before_the_second_request_of_anybody)
+{
+	static const char request[] = "{\"op\":\"hello\",\"version\":1}";
+	int epoll_fd;
+
+	connect_all();
+	epoll_fd = order_epoll();
+	for (int i = 0; i < N_CLIENTS; i++)
+		ck_assert_int_gt(send(clients[i]->fd, request, strlen(request), 0), 0);
+	ck_assert_int_le(answered_before(epoll_fd), N_HOSTILE_USERS);
+	for (int i = 0; i < N_CLIENTS - 1; i++)
+		daemon_bed_disconnect(clients[i]);
+}
+END_TEST
+
+static sem_t held;
+
+static void hold(struct worker_job *job)
+{
+	(void)job;
+	while (sem_wait(&held) < 0)
+		;
+}
+
+static void let_go(struct worker_job *job)
+{
+	(void)job;
+}
+
+/* Nothing is done before all have asked, he last. */
+static int done_before(const char *request)
+{
+	struct worker_job job = { .run = hold, .done = let_go };
+	int epoll_fd = order_epoll();
+
+	sem_init(&held, 0, 0);
+	server_submit(bed.server, SERVER_WORKER_LOOK, &job);
+	for (int i = 0; i < N_CLIENTS; i++) {
+		ck_assert_int_gt(send(clients[i]->fd, request, strlen(request), 0), 0);
+		while (!clients[i]->session->busy)
+			server_step(bed.server, 1);
+	}
+	sem_post(&held);
+	return answered_before(epoll_fd);
+}
+
+START_TEST(who_asks_for_work_waits_for_a_job_or_two_of_each)
+{
+	ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"events\"}"), 0);
+	connect_all();
+	ck_assert_int_le(done_before("{\"op\":\"describe\",\"stream\":\"events\"}"),
+			 2 * N_HOSTILE_USERS);
+	ck_assert_int_le(done_before("{\"op\":\"stat\"}"), 2 * N_HOSTILE_USERS);
+	for (int i = 0; i < N_CLIENTS - 1; i++)
+		daemon_bed_disconnect(clients[i]);
+}
+END_TEST
+
+START_TEST(who_leaves_before_the_answer_has_the_connection_until_then)
+{
+	static const char request[] = "{\"op\":\"create\",\"stream\":\"events\"}";
+	struct daemon_bed_client other;
+	int pair[2];
+
+	daemon_bed_connect(&bed, &other);
+	ck_assert_int_gt(send(other.fd, request, strlen(request), 0), 0);
+	while (!other.session->busy)
+		server_step(bed.server, 1);
+	json_decref(other.reply);
+	close(other.fd);
+	while (!other.session->closed)
+		server_step(bed.server, 1);
+	bed.config.max_connections_per_user = 2;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(session_new(bed.server, pair[1], NULL), -EAGAIN);
+	close(pair[0]);
+	daemon_bed_settle(&bed);
+	ck_assert_uint_eq(user_n_sessions(bed.server, geteuid()), 1);
+}
+END_TEST
+
+START_TEST(a_long_reply_is_not_piled_upon_one_that_is_not_read)
+{
+	static const char request[] = "{\"op\":\"stat\"}";
+	int memory;
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"s%d\",\"options\":"
+				     "{\"shards\":100,\"memory\":true}}",
+				     i),
+				 0);
+	ck_assert_int_eq(ask("{\"op\":\"stat\"}"), 0);
+	ck_assert_ptr_nonnull(json_object_get(client.reply, "body"));
+	memory = count_fds();
+	for (int i = 0; i < 5; i++) {
+		(void)!send(client.fd, request, strlen(request), MSG_NOSIGNAL);
+		daemon_bed_settle(&bed);
+	}
+	ck_assert_uint_eq(bed.server->n_sessions, 0);
+	daemon_bed_disconnect(&client);
+	ck_assert_int_le(count_fds(), memory);
+	daemon_bed_connect(&bed, &client);
+}
+END_TEST
+
 START_TEST(connections_are_limited_per_user_and_in_all)
 {
 	int pair[2];
@@ -217,6 +404,10 @@ int main(void)
 	tcase_add_test(tc, a_connection_that_outlives_its_process_may_subscribe_and_not_publish);
 	tcase_add_test(tc, what_is_no_connection_is_refused);
 	tcase_add_test(tc, connections_are_limited_per_user_and_in_all);
+	tcase_add_test(tc, who_asks_once_is_answered_before_the_second_request_of_anybody);
+	tcase_add_test(tc, who_asks_for_work_waits_for_a_job_or_two_of_each);
+	tcase_add_test(tc, who_leaves_before_the_answer_has_the_connection_until_then);
+	tcase_add_test(tc, a_long_reply_is_not_piled_upon_one_that_is_not_read);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);

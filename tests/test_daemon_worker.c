@@ -143,6 +143,30 @@ START_TEST(who_is_in_a_hurry_comes_next_and_the_others_keep_their_order)
 }
 END_TEST
 
+START_TEST(users_take_turns_however_much_each_wants)
+{
+	static const int want[] = { 0, 1, 4, 6, 2, 5, 3 };
+	struct job jobs[7];
+
+	for (int i = 0; i < 7; i++)
+		jobs[i] = (struct job){ .job = { .run = i ? run : run_until_told,
+						 .done = done,
+						 .user = i < 4   ? 1001
+							 : i < 6 ? 1002
+								 : 1003 },
+					.number = i };
+	worker_submit(worker, &jobs[0].job);
+	while (load_relaxed(&n_waiting) < 1)
+		sched_yield();
+	for (int i = 1; i < 7; i++)
+		worker_submit(worker, &jobs[i].job);
+	store_relaxed(&go, 1);
+	run_to_the_end(worker);
+	ck_assert_mem_eq(order, want, sizeof(want));
+	worker_free(worker);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("worker");
@@ -155,6 +179,7 @@ int main(void)
 	tcase_add_test(tc, the_end_waits_for_what_was_submitted);
 	tcase_add_test(tc, several_threads_run_jobs_at_once);
 	tcase_add_test(tc, who_is_in_a_hurry_comes_next_and_the_others_keep_their_order);
+	tcase_add_test(tc, users_take_turns_however_much_each_wants);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);
