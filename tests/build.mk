@@ -61,6 +61,7 @@ UNIT_TESTS += \
 	tests/test_persist_seglist.c \
 	tests/test_persist_store.c \
 	tests/test_persist_store_io.c \
+	tests/test_persist_store_time.c \
 	tests/test_persist_timeindex.c \
 	tests/test_persist_verify.c \
 	tests/test_shm_clock.c \

@@ -436,15 +436,15 @@ WRAP(pidfd_open, int, -1, (pid_t pid, unsigned flags), (pid, flags))
 		return r;                                                                          \
 	}
 WRAP_NAMES(getpwuid_r, (uid_t uid, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
-	  (uid, pw, buf, len, ret))
+	   (uid, pw, buf, len, ret))
 WRAP_NAMES(getpwnam_r,
-	  (const char *name, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
-	  (name, pw, buf, len, ret))
+	   (const char *name, struct passwd *pw, char *buf, size_t len, struct passwd **ret),
+	   (name, pw, buf, len, ret))
 WRAP_NAMES(getgrgid_r, (gid_t gid, struct group *gr, char *buf, size_t len, struct group **ret),
-	  (gid, gr, buf, len, ret))
+	   (gid, gr, buf, len, ret))
 WRAP_NAMES(getgrnam_r,
-	  (const char *name, struct group *gr, char *buf, size_t len, struct group **ret),
-	  (name, gr, buf, len, ret))
+	   (const char *name, struct group *gr, char *buf, size_t len, struct group **ret),
+	   (name, gr, buf, len, ret))
 WRAP_MOVE(getrandom, (void *buf, size_t len, unsigned flags), (buf, len, flags))
 WRAP(setenv, int, -1, (const char *name, const char *value, int over), (name, value, over))
 WRAP(fork, pid_t, -1, (void), ())

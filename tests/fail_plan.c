@@ -15,9 +15,9 @@
 #include "tests/harness.h"
 
 enum {
-	BAD_MAX = 30,     /* cases that fail before the rest is given up */
-	STEP_MAX_S = 25,  /* of the machine's time, not the clock's */
-	CALLS_OF_ALL = 6, /* the N-th call of a place, up to it */
+	BAD_MAX = 30,           /* cases that fail before the rest is given up */
+	STEP_MAX_S = 25,        /* of the machine's time, not the clock's */
+	CALLS_OF_ALL = 6,       /* the N-th call of a place, up to it */
 	OPERATIONS_OF_ALL = 40, /* with io_uring the place is the one that submits for all */
 	JOBS_MAX = 64,
 };

@@ -74,8 +74,8 @@ START_TEST(a_connection_that_cannot_be_listened_to_is_ended)
 	struct epoll_event none = { 0 };
 	char byte;
 
-	ck_assert_int_eq(epoll_ctl(bed.server->epoll_fd, EPOLL_CTL_DEL, client.session->source.fd,
-				   &none),
+	ck_assert_int_eq(epoll_ctl(client.session->user->source.fd, EPOLL_CTL_DEL,
+				   client.session->source.fd, &none),
 			 0);
 	session_begin_job(client.session);
 	session_end_job(client.session);
