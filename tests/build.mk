@@ -59,6 +59,7 @@ UNIT_TESTS += \
 	tests/test_persist_reader.c \
 	tests/test_persist_recover.c \
 	tests/test_persist_seglist.c \
+	tests/test_persist_segment.c \
 	tests/test_persist_store.c \
 	tests/test_persist_store_io.c \
 	tests/test_persist_store_time.c \

@@ -82,10 +82,12 @@ START_TEST(nonsense_is_refused_with_a_sentence)
 		"{\"mode\":512}",
 		"{\"mode\":\"0600\"}",
 		"{\"owner\":4711}",
+		"{\"group\":4712}",
 		"{\"unknown\":1}",
 		"{\"Ring\":65536}",
 		"{\"claim_timeout_ns\":1}",
 		"{\"memory\":true,\"retain_len\":1000000}",
+		"{\"memory\":true,\"retain_ns\":1000000}",
 		"{\"memory\":true,\"segment\":1000000}",
 		"{\"ring\":9223372036854775807}",
 		"{\"on_disk_full\":\"\"}",
@@ -214,6 +216,26 @@ START_TEST(what_goes_to_disk_cannot_be_set_on_a_memory_only_stream)
 }
 END_TEST
 
+START_TEST(numbers_of_the_catalogue_that_nobody_can_live_with_are_not_believed)
+{
+	ck_assert_int_eq(parse("{}"), 0);
+	ck_assert(options_are_possible(&options));
+	for (int i = 0; i < 8; i++) {
+		struct options bad = options;
+
+		bad.n_shards = i == 0 ? 0 : i == 1 ? OPTIONS_SHARDS_MAX + 1 : 1;
+		bad.access.mode |= i == 2 ? 01000 : 0;
+		bad.ring_len = i == 3 ? UINT64_C(1) << 62 : i == 4 ? 32768 : bad.ring_len;
+		bad.policy.claim_timeout_ns = i == 5 ? 1 : bad.policy.claim_timeout_ns;
+		bad.segment_len = i == 6 ? 0 : i == 7 ? UINT64_MAX : bad.segment_len;
+		ck_assert_msg(!options_are_possible(&bad), "case %d", i);
+		/* What has no segments may say of them what it likes. */
+		bad.memory = true;
+		ck_assert_int_eq(options_are_possible(&bad), i > 5);
+	}
+}
+END_TEST
+
 START_TEST(words_of_the_catalogue_are_known_or_refused)
 {
 	enum shard_disk_full disk_full;
@@ -267,6 +289,7 @@ int main(void)
 	tcase_add_test(tc, set_changes_one_thing_and_says_what);
 	tcase_add_test(tc, set_refuses_and_leaves_everything_as_it_was);
 	tcase_add_test(tc, what_goes_to_disk_cannot_be_set_on_a_memory_only_stream);
+	tcase_add_test(tc, numbers_of_the_catalogue_that_nobody_can_live_with_are_not_believed);
 	tcase_add_test(tc, words_of_the_catalogue_are_known_or_refused);
 	tcase_add_test(tc, a_description_can_be_created_again);
 	suite_add_tcase(suite, tc);

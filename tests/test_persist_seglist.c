@@ -128,6 +128,24 @@ START_TEST(what_is_no_file_is_stepped_over_as_one_that_is_gone)
 }
 END_TEST
 
+START_TEST(a_successor_that_cannot_be_right_does_not_say_where_a_segment_ends)
+{
+	struct format_segment header;
+	char path[128];
+	int fd;
+
+	persist_log_segment_path(dir, infos[3].base, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	header.prev_end = infos[2].base - 32;
+	format_segment_seal(&header);
+	ck_assert_int_eq(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	close(fd);
+	ck_assert_uint_eq(opened_at(infos[2].base), infos[2].base);
+	ck_assert_uint_eq(opened_at(infos[3].base - 32), infos[2].base);
+}
+END_TEST
+
 START_TEST(an_error_that_says_nothing_of_the_segment_is_told)
 {
 	uint64_t pos, base, end;
@@ -209,6 +227,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, files_that_somebody_took_away_are_stepped_over);
 	tcase_add_test(tc, what_is_no_file_is_stepped_over_as_one_that_is_gone);
+	tcase_add_test(tc, a_successor_that_cannot_be_right_does_not_say_where_a_segment_ends);
 	tcase_add_test(tc, an_error_that_says_nothing_of_the_segment_is_told);
 	tcase_add_test(tc, an_index_that_ends_before_its_segment_is_made_again);
 	tcase_add_test(tc, a_segment_that_cannot_be_read_is_as_old_as_its_file);

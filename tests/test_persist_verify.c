@@ -200,6 +200,26 @@ START_TEST(rubbish_above_the_checkpoint_is_torn_and_no_damage)
 }
 END_TEST
 
+START_TEST(what_is_broken_at_the_end_is_damage_where_it_was_durable_or_nobody_knows)
+{
+	uint64_t last = infos[n_segments - 1].base, off = FORMAT_SEGMENT_LEN + 40;
+	char path[128], checkpoint[128];
+
+	persist_log_segment_path(dir, last, path);
+	persist_log_poke(path, off, NULL, 1);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_DAMAGE], 1);
+	ck_assert_uint_eq(last_found[VERIFY_DAMAGE].from, last);
+	ck_assert_uint_eq(found[VERIFY_TORN], 0);
+	snprintf(checkpoint, sizeof(checkpoint), "%s/%s", dir, FORMAT_CHECKPOINT_NAME);
+	ck_assert_int_eq(unlink(checkpoint), 0);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_CHECKPOINT], 1);
+	ck_assert_uint_eq(found[VERIFY_DAMAGE], 1);
+	ck_assert_uint_eq(found[VERIFY_TORN], 0);
+}
+END_TEST
+
 START_TEST(a_header_that_the_disk_does_not_give_is_damaged_and_hides_no_other)
 {
 	failing_base = infos[1].base;
@@ -257,6 +277,8 @@ int main(void)
 	tcase_add_test(tc, a_segment_that_follows_what_lies_before_its_neighbour_contradicts_it);
 	tcase_add_test(tc, the_end_that_is_missing_below_the_checkpoint_is_damage);
 	tcase_add_test(tc, rubbish_above_the_checkpoint_is_torn_and_no_damage);
+	tcase_add_test(tc,
+		       what_is_broken_at_the_end_is_damage_where_it_was_durable_or_nobody_knows);
 	tcase_add_test(tc, a_header_that_the_disk_does_not_give_is_damaged_and_hides_no_other);
 	tcase_add_test(tc, what_says_nothing_of_the_disk_ends_it);
 	tcase_add_test(tc, an_empty_directory_has_no_checkpoint_and_nothing_else_wrong);

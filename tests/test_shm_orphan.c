@@ -257,6 +257,25 @@ START_TEST(a_tombstone_names_the_dead_keeps_the_length_and_wipes_the_content)
 }
 END_TEST
 
+START_TEST(where_there_are_no_checksums_a_tombstone_has_none)
+{
+	static const struct orphan_dead nobody;
+	const struct record_header *record;
+	uint64_t pos[2];
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(ring_reserve(&alive, 96, &pos[i]), 0);
+		bed.daemon->flags = i ? 0 : GOVERN_F_CHECKSUM;
+		orphan_bury(bed.daemon, pos[i], 96, RECORD_TOMBSTONE, &nobody, 1, true);
+	}
+	bed.daemon->flags = GOVERN_F_CHECKSUM;
+	record = ring_at(bed.daemon, pos[0]);
+	ck_assert_uint_ne(record->crc, 0);
+	record = ring_at(bed.daemon, pos[1]);
+	ck_assert_uint_eq(record->crc, 0);
+}
+END_TEST
+
 START_TEST(a_mark_of_damage_leaves_the_content_alone)
 {
 	static const struct orphan_dead nobody;
@@ -308,6 +327,7 @@ int main(void)
 	tcase_add_test(tcase, a_full_ring_that_is_one_hole_is_found);
 	tcase_add_test(tcase, a_tail_that_is_nonsense_gives_no_hole);
 	tcase_add_test(tcase, a_tombstone_names_the_dead_keeps_the_length_and_wipes_the_content);
+	tcase_add_test(tcase, where_there_are_no_checksums_a_tombstone_has_none);
 	tcase_add_test(tcase, a_mark_of_damage_leaves_the_content_alone);
 	tcase_add_test(tcase, a_drain_told_that_the_living_are_dead_would_bury_them);
 	suite_add_tcase(suite, tcase);

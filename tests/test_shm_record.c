@@ -307,6 +307,8 @@ START_TEST(headers_cut_anywhere_are_refused_and_not_read_past_the_cut)
 		memcpy(part, whole, cut);
 		ck_assert_int_eq(record_headers_next(part, cut, &off, &field), -EBADMSG);
 		ck_assert_uint_eq(off, 0);
+		off = cut + 1;
+		ck_assert_int_eq(record_headers_next(part, cut, &off, &field), -EBADMSG);
 		free(part);
 	}
 }

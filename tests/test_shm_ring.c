@@ -400,6 +400,7 @@ START_TEST(a_word_that_no_publisher_writes_is_garbage_to_every_reader)
 		UINT64_C(2) << 48 | 31,                        /* too short */
 		UINT64_C(2) << 48 | (LAYOUT_RING_MIN / 4 + 1), /* too long */
 		UINT64_C(3) << 48 | UINT32_MAX,
+		(uint64_t)RECORD_BATCH << 48 | (LAYOUT_RING_MIN + 1),
 		UINT64_C(2) << 56 | UINT64_C(2) << 48 | 64, /* unknown flag */
 		UINT64_C(7) << 48 | 64,
 		1,
@@ -413,6 +414,8 @@ START_TEST(a_word_that_no_publisher_writes_is_garbage_to_every_reader)
 		ck_assert_uint_eq(got, 64);
 		ck_assert_int_eq(read_at(pos), RING_E_GARBAGE);
 		ck_assert_int_eq(ring_peek(bed.reader, pos, &limit, &word, &bytes), RING_E_GARBAGE);
+		ck_assert_ptr_null(ring_view_plain(bed.reader, pos, &word));
+		ck_assert(!ring_at_batch(bed.reader, pos));
 		ck_assert_int_eq(ring_seek(bed.reader, pos + 64, &boundary), RING_E_EMPTY);
 		ck_assert_uint_eq(boundary, pos);
 	}
