@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The negative controls of crash_stops.
-# TEST_TIMEOUT=900
+# The negative controls of tests that stop and kill.
+# TEST_TIMEOUT=1800
 set -u
 
 . "$(dirname "$0")/control_common.sh"
@@ -13,5 +13,23 @@ control 'a claim time-out that is not honoured' daemon/shard_drain.c \
 control 'who commits to a ring that is left behind is told that it counts' shm/ring.c \
 	's/return attention & GOVERN_CLOSED ? RING_E_CLOSED : 0;/return attention \& GOVERN_CLOSED ? 0 : 0;/' \
 	CK_RUN_CASE=publishers crash_stops
+control 'a test point of publishers that none comes to' shm/ring_publish.h \
+	's/TESTPOINT("reserve-done");/if (0) TESTPOINT("reserve-done");/' \
+	CK_RUN_CASE=publishers crash_stops
+control 'a test point of the daemon that it does not come to' daemon/restore.c \
+	's/TESTPOINT("restore-over");/if (0) TESTPOINT("restore-over");/' \
+	CK_RUN_CASE=daemon LEAT_POINT=restore-over crash_points
+control 'the next daemon wakes nobody' daemon/shard.c \
+	's/^	shard_wake_sleepers(shard);/	(void)shard_wake_sleepers;/' \
+	test_daemon_restore
+control 'what died with its ring is called durable' clientlib/ack.c \
+	's/if (is_lost(wait))/if (is_lost(wait) \&\& false)/' \
+	sys_kill_daemon
+control 'rings of two daemons within a second are taken for the same' daemon/server.c \
+	's/ + n_daemons \* SERVER_GENERATIONS/ + 0 * n_daemons/' \
+	sys_kill_daemon
+control 'a death is noticed 15 ms late' daemon/process.c \
+	's/^	process->dead = true;/	process->dead = true; poll(NULL, 0, 15);/' \
+	CK_RUN_CASE=one stress_publisher_killed
 
 control_end

@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Under a private `systemd --user` the installed units start the daemon by its socket, keep the
-# rings of a memory-only stream through kill -9 of the daemon, and stop cleanly.
+# rings of a memory-only stream through kill -9 of the daemon, and stop cleanly. Daemons that are
+# killed one after the other under load lose nothing (crash_kills).
+# TEST_TIMEOUT=180
 #
 # Runs itself again in a mount namespace with a /run of its own, so that nothing of the machine's
 # systemd is seen or touched. Of the sandbox only what a user manager can apply is kept.
@@ -96,6 +98,9 @@ kill -9 "$first"
 "$leat" sub kept -o earliest -e >"$root/after" || fail 'the daemon did not come back'
 seq 1000 | cmp - "$root/after" || fail 'the ring was lost with the daemon'
 [ "$(property MainPID)" != "$first" ] || fail 'it is the same daemon'
+
+LEAT_KILLS_BUS=$LEAT_BUS LEAT_KILLS=${LEAT_KILLS-20} "$build/tests/crash_kills" ||
+	fail 'something is lost'
 
 systemctl --user stop leatd.service leatd.socket
 [ "$(property Result)" = success ] || fail "the daemon did not stop cleanly: $(property Result)"
