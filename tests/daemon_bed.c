@@ -2,6 +2,7 @@
 #include "tests/daemon_bed.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -55,6 +56,58 @@ void daemon_bed_end(struct daemon_bed *bed)
 	ck_assert_int_eq(system(command), 0);
 	bed->dir[0] = '\0';
 	urcu_memb_unregister_thread();
+}
+
+static struct daemon_bed fuzzed;
+
+static void end_fuzzed(void)
+{
+	char command[128];
+
+	daemon_bed_stop(&fuzzed);
+	config_deinit(&fuzzed.config);
+	snprintf(command, sizeof(command), "rm -rf %s", fuzzed.dir);
+	if (system(command) != 0)
+		_exit(1);
+	urcu_memb_unregister_thread();
+}
+
+struct server *daemon_bed_fuzzed(uint32_t max_streams, uint32_t max_shards)
+{
+	char detail[512] = "";
+
+	signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_LEVEL_ERROR);
+	urcu_memb_register_thread();
+	config_init(&fuzzed.config);
+	strcpy(fuzzed.dir, "/dev/shm/leat-fuzz.XXXXXX");
+	if (!mkdtemp(fuzzed.dir))
+		abort();
+	fuzzed.config.runtime = strdup(fuzzed.dir);
+	fuzzed.config.data = strdup(fuzzed.dir);
+	fuzzed.config.ring_len = 64 * KIB;
+	fuzzed.config.segment_len = 64 * KIB;
+	fuzzed.config.max_streams = max_streams;
+	fuzzed.config.max_shards = max_shards;
+	if (notify_new(&fuzzed.notify) < 0 ||
+	    server_open(&fuzzed.config, fuzzed.notify, &fuzzed.server, detail, sizeof(detail)) <
+		    0) {
+		fprintf(stderr, "%s\n", detail);
+		abort();
+	}
+	atexit(end_fuzzed);
+	return fuzzed.server;
+}
+
+int daemon_bed_count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
 }
 
 void daemon_bed_until(struct daemon_bed *bed, bool (*cond)(void *arg), void *arg)

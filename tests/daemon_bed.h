@@ -39,6 +39,10 @@ void daemon_bed_start(struct daemon_bed *bed);
 void daemon_bed_stop(struct daemon_bed *bed);
 /* Stops and removes the directory. */
 void daemon_bed_end(struct daemon_bed *bed);
+/* For fuzz targets: a daemon on /dev/shm for the rest of the process, which ends by exit(). */
+struct server *daemon_bed_fuzzed(uint32_t max_streams, uint32_t max_shards);
+/* How many fds this process has. */
+int daemon_bed_count_fds(void);
 /* Turns the loop until cond(arg) is true; ends the case after ten seconds. */
 void daemon_bed_until(struct daemon_bed *bed, bool (*cond)(void *arg), void *arg);
 /* Turns it for as long as something is to be done. */

@@ -6,7 +6,6 @@
  */
 #include <jansson.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
 #include "daemon/protocol.h"
 #include "daemon/server.h"
 #include "daemon/session.h"
+#include "tests/daemon_bed.h"
 
 enum {
 	FUZZ_PACKETS_MAX = 64,
@@ -26,48 +25,7 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t data_len);
 
-static struct config config;
-static struct notify *notify;
 static struct server *server;
-
-static void fuzz_end(void)
-{
-	char command[128];
-
-	server_free(server);
-	notify_free(notify);
-	snprintf(command, sizeof(command), "rm -rf %s", config.data);
-	config_deinit(&config);
-	if (system(command) != 0)
-		_exit(1);
-	urcu_memb_unregister_thread();
-}
-
-static void fuzz_begin(void)
-{
-	static char dir[] = "/dev/shm/leat-fuzz.XXXXXX";
-	char detail[512];
-
-	signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_LEVEL_ERROR);
-	urcu_memb_register_thread();
-	config_init(&config);
-	if (!mkdtemp(dir))
-		abort();
-	config.runtime = strdup(dir);
-	config.data = strdup(dir);
-	config.ring_len = 64 << 10;
-	config.segment_len = 64 << 10;
-	config.max_shards = 32;
-	/* What an input asks for may be large; no more is made than this. */
-	config.max_streams = 8;
-	if (notify_new(&notify) < 0 ||
-	    server_open(&config, notify, &server, detail, sizeof(detail)) < 0) {
-		fprintf(stderr, "%s\n", detail);
-		abort();
-	}
-	atexit(fuzz_end);
-}
 
 static void fuzz_fail(const char *why)
 {
@@ -170,8 +128,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t data_len)
 	static const char hello[] = "{\"op\":\"hello\",\"version\":1}";
 	int pair[2];
 
+	/* What an input asks for may be large; no more is made than this. */
 	if (!server)
-		fuzz_begin();
+		server = daemon_bed_fuzzed(8, 32);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
 	if (session_new(server, pair[1], NULL) < 0)

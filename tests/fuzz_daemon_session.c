@@ -9,17 +9,16 @@
  */
 #include <jansson.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
 #include "daemon/protocol.h"
 #include "daemon/server.h"
 #include "daemon/session.h"
+#include "tests/daemon_bed.h"
 
 enum {
 	CLIENTS = 4,
@@ -70,8 +69,6 @@ static const char *const requests[] = {
 	"",
 };
 
-static struct config config;
-static struct notify *notify;
 static struct server *server;
 static struct client clients[CLIENTS];
 
@@ -83,42 +80,11 @@ static void fail(const char *why)
 	abort();
 }
 
-static void fuzz_end(void)
-{
-	char command[128];
-
-	server_free(server);
-	notify_free(notify);
-	snprintf(command, sizeof(command), "rm -rf %s", config.data);
-	config_deinit(&config);
-	if (system(command) != 0)
-		_exit(1);
-	urcu_memb_unregister_thread();
-}
-
 static void fuzz_begin(void)
 {
-	static char dir[] = "/dev/shm/leat-fuzz.XXXXXX";
-	char detail[512];
-
-	signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_LEVEL_ERROR);
-	urcu_memb_register_thread();
-	config_init(&config);
-	if (!mkdtemp(dir))
-		abort();
-	config.runtime = strdup(dir);
-	config.data = strdup(dir);
-	config.ring_len = 64 << 10;
-	config.segment_len = 64 << 10;
-	config.max_streams = 4;
-	config.max_shards = 8;
-	if (notify_new(&notify) < 0 ||
-	    server_open(&config, notify, &server, detail, sizeof(detail)) < 0)
-		fail(detail);
+	server = daemon_bed_fuzzed(4, 8);
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
-	atexit(fuzz_end);
 }
 
 static void leave(struct client *client)

@@ -120,3 +120,29 @@ void raw_end(struct raw_reply *reply)
 	json_decref(reply->json);
 	*reply = (struct raw_reply){ 0 };
 }
+
+int raw_make_streams(void *bus)
+{
+	struct leat_stream_options options;
+	struct leat_publisher *publisher;
+	struct leat_bus *handle;
+	int r;
+
+	handle = harness_connect(bus);
+	leat_stream_options_init(&options);
+	options.owner = "64001";
+	options.group = "64100";
+	options.mode = 0640;
+	harness_stream(handle, "guarded", 1, 64 << 10, &options);
+	options.mode = 0620;
+	harness_stream(handle, "dropbox", 1, 64 << 10, &options);
+	publisher = harness_publisher(handle, "guarded");
+	r = leat_publish(publisher,
+			 &(struct leat_record){ .value = "secret", .value_len = 6, .shard = 0 },
+			 NULL);
+	must(r == 0, "publishing as root: %s", leat_publisher_detail(publisher));
+	must(leat_flush(publisher, LEAT_ACK_DURABLE, 10000000000u) == 0, "flush");
+	leat_publisher_close(publisher);
+	leat_close(handle);
+	return 0;
+}

@@ -30,4 +30,9 @@ int raw_errno(const struct raw_reply *reply);
 int raw_fd(const struct raw_reply *reply, const char *name);
 void raw_end(struct raw_reply *reply);
 
+/* harness_fork() function of a struct harness_bus: makes the streams that tests of permission try
+ * their hands at, of user 64001 and group 64100: "guarded" (0640), with a secret, and "dropbox"
+ * (0620). */
+int raw_make_streams(void *bus);
+
 #endif

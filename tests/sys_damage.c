@@ -608,16 +608,23 @@ static void put_again(const char *path)
 	must(rename(aside, path) == 0, "rename %s: %s", path, strerror(errno));
 }
 
+/* The checkpoint, or it is out of the way of what is to be in its place. */
+static bool is_put_back(bool back, char ret_path[300])
+{
+	checkpoint_path(ret_path);
+	if (back)
+		put_again(ret_path);
+	else
+		set_aside(ret_path);
+	return back;
+}
+
 static void checkpoint_is_fifo(bool back)
 {
 	char path[300];
 
-	checkpoint_path(path);
-	if (back) {
-		put_again(path);
+	if (is_put_back(back, path))
 		return;
-	}
-	set_aside(path);
 	must(mkfifo(path, 0666) == 0 && chmod(path, 0666) == 0, "mkfifo: %s", strerror(errno));
 }
 
@@ -625,12 +632,8 @@ static void checkpoint_is_directory(bool back)
 {
 	char path[300];
 
-	checkpoint_path(path);
-	if (back) {
-		put_again(path);
+	if (is_put_back(back, path))
 		return;
-	}
-	set_aside(path);
 	must(mkdir(path, 0777) == 0, "mkdir: %s", strerror(errno));
 }
 
@@ -638,12 +641,8 @@ static void checkpoint_is_link(bool back)
 {
 	char path[300];
 
-	checkpoint_path(path);
-	if (back) {
-		put_again(path);
+	if (is_put_back(back, path))
 		return;
-	}
-	set_aside(path);
 	must(symlink("checkpoint.aside", path) == 0, "symlink: %s", strerror(errno));
 }
 

@@ -194,37 +194,10 @@ static int attack_as_publisher(void *arg)
 
 /* ---- cases ---- */
 
-static int make_streams(void *arg)
-{
-	struct leat_stream_options options;
-	struct leat_publisher *publisher;
-	struct leat_bus *handle;
-	int r;
-
-	(void)arg;
-	handle = harness_connect(&bus);
-	leat_stream_options_init(&options);
-	options.owner = "64001";
-	options.group = "64100";
-	options.mode = 0640;
-	harness_stream(handle, "guarded", 1, 64 << 10, &options);
-	options.mode = 0620;
-	harness_stream(handle, "dropbox", 1, 64 << 10, &options);
-	publisher = harness_publisher(handle, "guarded");
-	r = leat_publish(publisher,
-			 &(struct leat_record){ .value = "secret", .value_len = 6, .shard = 0 },
-			 NULL);
-	must(r == 0, "publishing as root: %s", leat_publisher_detail(publisher));
-	must(leat_flush(publisher, LEAT_ACK_DURABLE, 10000000000u) == 0, "flush");
-	leat_publisher_close(publisher);
-	leat_close(handle);
-	return 0;
-}
-
 static void start(void)
 {
 	harness_bus_start(&bus, HARNESS_PUBLIC);
-	harness_reap_ok(harness_fork(make_streams, NULL), 20, "making streams");
+	harness_reap_ok(harness_fork(raw_make_streams, &bus), 20, "making streams");
 }
 
 static void check_untouched(void)

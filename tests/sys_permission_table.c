@@ -570,33 +570,6 @@ static int attack_daemon(void *arg)
 
 /* ---- cases ---- */
 
-static int make_streams(void *arg)
-{
-	struct leat_stream_options options;
-	struct leat_publisher *publisher;
-	struct leat_bus *handle;
-	int r;
-
-	(void)arg;
-	handle = harness_connect(&bus);
-	leat_stream_options_init(&options);
-	options.owner = "64001";
-	options.group = "64100";
-	options.mode = 0640;
-	harness_stream(handle, "guarded", 1, 64 << 10, &options);
-	options.mode = 0620;
-	harness_stream(handle, "dropbox", 1, 64 << 10, &options);
-	publisher = harness_publisher(handle, "guarded");
-	r = leat_publish(publisher,
-			 &(struct leat_record){ .value = "secret", .value_len = 6, .shard = 0 },
-			 NULL);
-	must(r == 0, "publishing as root: %s", leat_publisher_detail(publisher));
-	must(leat_flush(publisher, LEAT_ACK_DURABLE, 10000000000u) == 0, "flush");
-	leat_publisher_close(publisher);
-	leat_close(handle);
-	return 0;
-}
-
 /* Somebody else has slot 0 of both streams. */
 static int hold_slots(void *arg)
 {
@@ -644,7 +617,7 @@ static void with_each(const char *which, int (*fn)(void *arg))
 
 	harness_bus_start(&bus, HARNESS_PUBLIC | HARNESS_USER);
 	daemon_pid = harness_daemon_pid(&bus);
-	harness_reap_ok(harness_fork(make_streams, NULL), 20, "making streams");
+	harness_reap_ok(harness_fork(raw_make_streams, &bus), 20, "making streams");
 	holder = harness_fork(hold_slots, ready);
 	must(harness_until(is_ready, ready, 20), "nobody holds the slots");
 	for (size_t i = 0; which[i]; i++) {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attaching where fds or publisher ids are short; and two who change a stream at once. */
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/resource.h>
@@ -34,17 +33,6 @@ static void create(const char *options)
 	ck_assert_msg(r == 0, "%s", daemon_bed_sentence(&client));
 }
 
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* The whole process, daemon included, has `n` numbers left above the lowest one that is free. */
 static void leave_fds(unsigned int n)
 {
@@ -67,13 +55,13 @@ static void ask_with_few_fds(const char *request)
 	for (n = 0; n < 16 && r != 0; n++) {
 		/* Its fds are forgotten with the reply before. */
 		ck_assert_int_lt(ask("{\"op\":\"nothing\"}"), 0);
-		before = count_fds();
+		before = daemon_bed_count_fds();
 		leave_fds(n);
 		r = ask("%s", request);
 		leave_fds(UINT_MAX);
 		if (r != 0)
-			ck_assert_msg(count_fds() == before, "%s, %u fds left: %s leaks", request,
-				      n, daemon_bed_sentence(&client));
+			ck_assert_msg(daemon_bed_count_fds() == before, "%s, %u fds left: %s leaks",
+				      request, n, daemon_bed_sentence(&client));
 	}
 	ck_assert_msg(n > 1 && r == 0, "%s: %u times: %s", request, n,
 		      daemon_bed_sentence(&client));

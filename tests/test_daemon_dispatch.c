@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control protocol, request by request, against a whole daemon in this process. */
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -36,17 +35,6 @@ static void create(const char *name)
 	int r = ask("{\"op\":\"create\",\"stream\":\"%s\",\"options\":{\"shards\":2}}", name);
 
 	ck_assert_msg(r == 0, "%s", daemon_bed_sentence(&client));
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static bool exists(const char *name)
@@ -142,7 +130,7 @@ END_TEST
 START_TEST(bad_names_and_options_leave_nothing_behind)
 {
 	static const char *const bad[] = { "", ".", "..", "a/b", "a b" };
-	int fds = count_fds();
+	int fds = daemon_bed_count_fds();
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		ck_assert_int_eq(ask("{\"op\":\"create\",\"stream\":\"%s\"}", bad[i]), -EINVAL);
@@ -156,7 +144,7 @@ START_TEST(bad_names_and_options_leave_nothing_behind)
 	ck_assert_uint_eq(bed.server->registry.n_streams, 0);
 	ck_assert_uint_eq(bed.server->registry.n_shards, 0);
 	ck_assert(!exists("streams/s"));
-	ck_assert_int_eq(count_fds(), fds);
+	ck_assert_int_eq(daemon_bed_count_fds(), fds);
 	create("s");
 }
 END_TEST

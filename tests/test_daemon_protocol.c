@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/protocol.h"
+#include "tests/daemon_bed.h"
 
 static int ours, theirs;
 static char packet[PROTOCOL_REQUEST_MAX];
@@ -25,17 +25,6 @@ static void teardown(void)
 {
 	close_fd(ours);
 	close_fd(theirs);
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static ssize_t send_with_fd(int socket, const void *text, size_t len, int n_fds, int fd)
@@ -99,15 +88,15 @@ END_TEST
 
 START_TEST(fds_in_a_packet_are_not_taken)
 {
-	int before = count_fds();
+	int before = daemon_bed_count_fds();
 	size_t len;
 
 	ck_assert_int_eq(send_with_fds(theirs, "{}", 2, 8), 2);
 	ck_assert_int_eq(protocol_receive(ours, packet, &len), -EBADMSG);
-	ck_assert_int_eq(count_fds(), before);
+	ck_assert_int_eq(daemon_bed_count_fds(), before);
 	protocol_close(ours);
 	ours = -1;
-	ck_assert_int_eq(count_fds(), before - 1);
+	ck_assert_int_eq(daemon_bed_count_fds(), before - 1);
 	ck_assert_int_eq(send(theirs, "{}", 2, MSG_NOSIGNAL), -1);
 }
 END_TEST
