@@ -118,15 +118,15 @@ static void die_at_target(const char *name)
 	kill(getpid(), SIGKILL);
 }
 
-/* Each is passed, and somebody died there; unless there were too few for that. */
-static void report_points(uint64_t n)
+/* Somebody died at each, if there were enough for that. */
+static void report_points(bool enough)
 {
 	for (size_t i = 0; i < points.n; i++) {
 		uint64_t n_died = load_acquire(&n_died_at[i]);
 
 		printf("%llu at %s%s", (unsigned long long)n_died, points.names[i],
 		       i + 1 < points.n ? ", " : "\n");
-		must(n_died > 0 || n < KILLS, "nobody died at %s", points.names[i]);
+		must(n_died > 0 || !enough, "nobody died at %s", points.names[i]);
 	}
 }
 
@@ -195,7 +195,7 @@ START_TEST(publishers_killed_anywhere_cost_nothing_that_was_acknowledged)
 		must(i < 2 * n + 100, "most victims outlive their end");
 	}
 	report("publishers", n_killed);
-	report_points(n);
+	report_points(n >= KILLS);
 	/* Most records are held up by nobody at all: even a busy machine gives them quickly. */
 	must(load_acquire(&crowd->delays.n_over) < load_acquire(&crowd->delays.n) / 4,
 	     "dead publishers hold up others");
@@ -356,7 +356,7 @@ START_TEST(subscribers_killed_anywhere_miss_nothing_and_are_missed_by_nobody)
 	for (uint64_t done = 0; done < n; done += ROUND)
 		subscribe_round(heir, n - done < ROUND ? n - done : ROUND);
 	report("subscribers", n);
-	report_points(n);
+	report_points(n >= KILLS);
 	harness_bus_stop(&crowd->bus);
 }
 END_TEST
@@ -484,7 +484,8 @@ START_TEST(daemons_killed_anywhere_and_while_they_recover_lose_nothing)
 	while ((killed = harness_n_killed(&crowd->bus)) < n)
 		daemon_round(n - killed < ROUND ? n - killed : ROUND);
 	report("daemons", killed);
-	report_points(n);
+	/* crash_points sees to it that each is come to. */
+	report_points(n >= 10 * KILLS);
 	harness_bus_stop(&crowd->bus);
 }
 END_TEST

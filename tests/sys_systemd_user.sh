@@ -3,7 +3,7 @@
 # Under a private `systemd --user` the installed units start the daemon by its socket, keep the
 # rings of a memory-only stream through kill -9 of the daemon, and stop cleanly. Daemons that are
 # killed one after the other under load lose nothing (crash_kills).
-# TEST_TIMEOUT=180
+# TEST_TIMEOUT=300
 #
 # Runs itself again in a mount namespace with a /run of its own, so that nothing of the machine's
 # systemd is seen or touched. Of the sandbox only what a user manager can apply is kept.
