@@ -20,10 +20,18 @@ function complain(what, key)
 	n_bad++
 }
 
-# ---- the list: a reason after '#', then 'FILE FUNCTION: LINE' for each line that it is for ----
+# ---- the list: a reason after '#', then what it is for: 'FILE FUNCTION: LINE' for each line,
+# 'FILE FUNCTION (N) FUNCTION (N)' for ways that decisions in their lines do not go, N at most ----
 
 FNR == NR && /^#/ {
 	reason = $0
+	next
+}
+FNR == NR && /^[^ ]+( [^ ]+ \([0-9]+\))+$/ {
+	for (i = 2; i < NF; i += 2) {
+		named_ways[$1 " " $i] += substr($(i + 1), 2) + 0
+		why_ways[$1 " " $i] = reason
+	}
 	next
 }
 FNR == NR && NF {
@@ -140,6 +148,26 @@ function goes_on(f, k)
 	return 0
 }
 
+# Ways that no decision of a function goes, in lines that are reached: no more than are named.
+function judge_ways(    i, k, where, key, fn_ways, n)
+{
+	for (where in one_way) {
+		split(where, part, SUBSEP)
+		if (run[where])
+			fn_ways[part[1] " " of_fn[where]] += one_way[where]
+	}
+	for (key in fn_ways) {
+		n += fn_ways[key]
+		if (fn_ways[key] > named_ways[key] + 0)
+			complain("ways that no decision goes, and no reason is named for more than " \
+				named_ways[key] + 0, key " (" fn_ways[key] ")")
+	}
+	for (key in named_ways)
+		if (!fn_ways[key] && why_ways[key] !~ /^#[?]/)
+			complain("named as going one way, but goes all or is gone", key)
+	printf "%d ways of decisions are not gone for a reason that is named there\n", n
+}
+
 END {
 	sums()
 	table()
@@ -159,8 +187,9 @@ END {
 	for (key in listed)
 		if (missed[key] < listed[key] && why[key] !~ /^#[?]/)
 			complain("named as not reached, but reached or gone", key)
-	printf "%d lines are not reached for a reason that tests/uncovered.txt names\n\n", n_named
-	print "decisions of which no test sees all ways, in lines that are reached:"
+	printf "%d lines are not reached for a reason that tests/uncovered.txt names\n", n_named
+	judge_ways()
+	print "\ndecisions of which no test sees all ways, in lines that are reached:"
 	for (i = 1; i <= n_names; i++)
 		for (k = 1; k <= last[name[i]]; k++) {
 			where = name[i] SUBSEP k

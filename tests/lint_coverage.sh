@@ -50,6 +50,12 @@ look()
 
 	#? It depends.
 	shm/ring.c ring_size: return n ? n : 1;
+
+	# Nobody asks for less than one.
+	shm/ring.c ring_sign (1) ring_size (3)
+
+	#? It depends.
+	shm/ring.c main (1)
 	END
 	"$here/coverage.sh" "$tmp/cov" "$tmp/list" "$tree" >"$tmp/out" 2>&1
 }
@@ -86,6 +92,13 @@ red 'a line that is named and was reached' 's/return -1;$/return 1;/;3,4d' "${go
 red 'a line that is named and is not there' 's/sign: return -1/sign: return -2/' "${gone}ring_sign"
 red 'a function that is not there' 's/ring_sign/ring_gone/' "${gone}ring_gone"
 red 'a reason that holds always for a line that was reached' 's/^#?/#/' "${gone}ring_size: return n ? n : 1;"
+
+more='ways that no decision goes, and no reason is named for more than'
+red 'a decision that goes one way and that nobody names' 's/ring_sign (1) //' "$more 0: shm/ring.c ring_sign (1)"
+red 'three decisions of which two are named' 's/(3)/(2)/' "$more 2: shm/ring.c ring_size (3)"
+red 'a decision that is named and goes all ways' 's/^#? It depends/#/' 'named as going one way, .*main$'
+red 'a decision of a function that is not there' 's/ring_sign (1)/&\nshm\/ring.c ring_gone (1)/' \
+	'named as going one way, .*ring_gone$'
 
 touch persist/store.c
 red 'a file that no test is built with' '' 'no test is built with it: persist/store.c'

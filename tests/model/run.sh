@@ -3,10 +3,12 @@
 # Searches the models of the protocol exhaustively, two searches at a time, and
 # puts each mistake of the table back in to see it found. Exits 0 when every
 # search was complete and without an error and every mistake was found as the
-# error that the table names. Usage: run.sh [full | PART-OF-A-NAME]; `full` searches larger sizes, one
+# error that the table names. Usage: run.sh [full] [PART-OF-A-NAME]; `full` searches larger sizes, one
 # after the other, and takes its time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+full=
+[ "${1-}" != full ] || { full=1 && shift; }
 only=${1-}
 depth=20000
 at_once=2
@@ -109,8 +111,7 @@ ack: a bell too small | ack | invalid end | 22 | -DBELL_BITS=1
 TABLE
 
 # At length, on request.
-if [ "$only" = full ]; then
-	only=
+if [ -n "$full" ]; then
 	cat >"$dir/table" <<'TABLE'
 three publishers and the daemon die | close | holds | 27 | -DPUBS=3 -DLEN=4 -DDIE -DDEATHS=1
 three publishers, batches, the daemon dies | close | holds | 27 | -DPUBS=3 -DLEN=4 -DBATCH -DDEATHS=1
