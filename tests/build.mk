@@ -21,6 +21,7 @@ TEST_HELPER_SRCS += \
 	tests/persist_log.c \
 	tests/raw.c \
 	tests/ring_bed.c \
+	tests/stalled.c \
 	tests/testpoints.c \
 	# end of TEST_HELPER_SRCS
 
@@ -109,6 +110,7 @@ STRESS_TESTS += \
 	tests/stress_publisher_killed.c \
 	tests/stress_ring_moves.c \
 	tests/stress_ring.c \
+	tests/stress_soak.c \
 	# end of STRESS_TESTS
 
 CRASH_TESTS += \
@@ -171,7 +173,6 @@ CONTROLS += \
 
 # Programs that are built with the tests but only run by hand.
 BENCH_PROGRAMS += \
-	tests/stress_soak.c \
 	tests/sys_failing_commands.c \
 	tests/sys_failing_daemon.c \
 	# end of BENCH_PROGRAMS

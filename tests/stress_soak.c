@@ -25,10 +25,14 @@
 #include "tests/crowd.h"
 #include "tests/fault_file.h"
 #include "tests/heartbeat.h"
+#include "tests/stalled.h"
 
 enum {
-	SECONDS = 60,
+	SECONDS = 24,
 	ROUND_SECONDS = 10, /* and whatever the end of a round takes */
+	ROUND_SECONDS_SHORT = 8,
+	TROUBLES_MIN = 10, /* in a round */
+	TROUBLES_MAX = 200,
 	CROWDS = 2,
 	PUBLISHERS = 3, /* of each stream, and the steady one */
 	RECORDS = 1 << 16,
@@ -72,6 +76,11 @@ static void pause_ms(uint64_t ms)
 static uint64_t calm_rounds(void)
 {
 	return getenv("SOAK") ? CALM_ROUNDS : CALM_ROUNDS_SHORT;
+}
+
+static uint64_t round_ns(void)
+{
+	return (getenv("SOAK") ? ROUND_SECONDS : ROUND_SECONDS_SHORT) * 1000000000ull;
 }
 
 static uint64_t soak_seconds(void)
@@ -132,11 +141,15 @@ static struct holdings holdings_of(pid_t pid)
 	return holdings;
 }
 
-/* As it was when it was looked at first, within what is allowed. */
+/* As it was when it was looked at first, within what is allowed; what was freed is kept by a
+ * sanitizer. */
 static bool stays(const struct holdings *now, const struct holdings *first)
 {
-	return now->kib <= first->kib + SLACK_KIB && now->fds <= first->fds + SLACK_FDS &&
-	       now->threads <= first->threads + SLACK_THREADS;
+	const char *variant = getenv("LEAT_VARIANT");
+	bool is_sanitized = variant && strstr(variant, "san");
+
+	return (is_sanitized || now->kib <= first->kib + SLACK_KIB) &&
+	       now->fds <= first->fds + SLACK_FDS && now->threads <= first->threads + SLACK_THREADS;
 }
 
 struct watched {
@@ -341,14 +354,11 @@ static struct trouble {
 	{ "the daemon killed", kill_daemon, true, 0, 0, 0 },
 };
 
-static void show_figures(void)
+static void show_stall(int c)
 {
-	struct harness_output output;
+	pid_t pids[] = { bus->pid, probes[c], crowds[c]->steady_pid };
 
-	harness_run(bus, NULL, &output, (const char *[]){ "leat", "stat", "--json", NULL });
-	printf("%s%s\n", output.out, output.err);
-	fflush(stdout);
-	harness_output_deinit(&output);
+	stalled_show(bus, pids, ARRAY_LEN(pids));
 }
 
 /* From now on, when the trouble is over, until what is published becomes durable everywhere. */
@@ -361,7 +371,7 @@ static void wait_for_service(struct trouble *trouble)
 		bool served = crowd_is_served(crowds[c], 60);
 
 		if (!served)
-			show_figures();
+			show_stall(c);
 		must(served, "%s is not served after %s", names[c], trouble->name);
 	}
 	took = harness_now_ns() - begin;
@@ -371,7 +381,7 @@ static void wait_for_service(struct trouble *trouble)
 	heartbeat_settle();
 	frozen = heartbeat_lost_ns() - frozen;
 	if (took > frozen + service_ns)
-		show_figures();
+		show_stall(0);
 	must(took <= frozen + service_ns,
 	     "it takes %llu ms until all is served again after %s, %llu of them on a machine that "
 	     "stands still",
@@ -381,13 +391,21 @@ static void wait_for_service(struct trouble *trouble)
 	trouble->frozen_ns = frozen;
 }
 
+/* $SOAK_ONLY: only troubles whose names hold it. */
+static bool is_meant(const struct trouble *trouble)
+{
+	const char *only = getenv("SOAK_ONLY");
+
+	return !only || strstr(trouble->name, only);
+}
+
 static void do_something(bool also_daemon)
 {
 	struct trouble *trouble;
 
 	do
 		trouble = &troubles[pick(ARRAY_LEN(troubles))];
-	while (trouble->with_daemon && !also_daemon);
+	while ((trouble->with_daemon && !also_daemon) || !is_meant(trouble));
 	trouble->make();
 	wait_for_service(trouble);
 	pause_ms(pick(100));
@@ -427,8 +445,9 @@ static void make_crowds(void)
 		crowd->ring_len = 64 << 10;
 		crowd->pause_us = 3000;
 		crowd->claim_timeout_ns = 200000000;
-		crowd->segment_len = 1 << 20;
-		crowd->retain_len = c == 1 ? 4 << 20 : 0;
+		/* Retention deletes some every second. */
+		crowd->segment_len = c == 1 ? 256 << 10 : 1 << 20;
+		crowd->retain_len = c == 1 ? 1 << 20 : 0;
 		crowd->faults = true;
 		strcpy(crowd->stream, names[c]);
 		crowd_init(crowd, 1 + PUBLISHERS + 1, RECORDS);
@@ -463,6 +482,15 @@ static void close_stream(int c)
 	done.told += told;
 }
 
+/* By time; by count as well, so that each round does something on a slow machine; and the first not
+ * before a call on files has failed, which is up to chance. */
+static bool is_round_over(int n, uint64_t begin)
+{
+	if (n < TROUBLES_MIN || harness_now_ns() - begin < round_ns())
+		return false;
+	return load_relaxed(&fault->n_hit) > 0 || n >= TROUBLES_MAX;
+}
+
 static void play_round(void)
 {
 	bool also_daemon = done.rounds % (calm_rounds() + 1) == calm_rounds();
@@ -476,8 +504,7 @@ static void play_round(void)
 			start_publisher(c, i);
 		start_probe(c);
 	}
-	/* By count as well, so that each round does something on a slow machine. */
-	for (int n = 0; n < 10 || harness_now_ns() - begin < ROUND_SECONDS * 1000000000ull; n++)
+	for (int n = 0; !is_round_over(n, begin); n++)
 		do_something(also_daemon);
 	for (int c = 0; c < CROWDS; c++)
 		close_stream(c);
@@ -533,6 +560,9 @@ START_TEST(whatever_happens_nothing_is_lost_and_nothing_grows)
 	must(load_relaxed(&fault->n_hit) > 0, "no call on files was made to fail");
 	printf("%u calls on files failed\n", load_relaxed(&fault->n_hit));
 	harness_bus_stop(bus);
+	/* libcheck counts a case's microseconds in an int, and calls one that took an hour failed
+	 * because it took less than none. Who exits is not asked. */
+	exit(EXIT_SUCCESS);
 }
 END_TEST
 
