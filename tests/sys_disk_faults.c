@@ -25,14 +25,17 @@
 #include "persist/file.h"
 #include "tests/fault_file.h"
 #include "tests/harness.h"
+#include "tests/heartbeat.h"
 #include "tests/ledger.h"
+#include "tests/stalled.h"
 
 enum {
 	SHARDS = 2,
 	ENTRIES = 400000,
 	BODY_MAX = 3000,
 	BURST = 8,
-	RESUME_S = 90, /* a busy machine's; what it was is printed */
+	STALL_S = 90,     /* nobody comes back after that, however busy the machine is */
+	RESUME_MS = 5000, /* and what the machine stood still */
 };
 
 static const uint64_t ms = 1000000;
@@ -164,6 +167,15 @@ static void start(const struct leat_stream_options *more)
 		world->publishers[i] = harness_fork(publish, (void *)(uintptr_t)i);
 }
 
+/* From now on it is known when the disk, or the machine, stands still. */
+static void watch_machine(void)
+{
+	char data[112];
+
+	snprintf(data, sizeof(data), "%s/data", world->bus.dir);
+	heartbeat_start(data);
+}
+
 static void stop_publishers(void)
 {
 	unsigned i;
@@ -185,16 +197,28 @@ static bool is_durable(void *arg)
 	return load_acquire(&world->n_durable[goal->shard]) >= goal->n;
 }
 
-/* Some more of this shard's records become durable; how long it took. */
+/* Some more of this shard's records become durable; how long it took, without what the machine
+ * stood still. */
 static uint64_t wait_on(unsigned shard, const char *when)
 {
 	struct goal goal = { shard, load_acquire(&world->n_published[shard]) + 1 };
-	uint64_t begin = harness_now_ns();
+	uint64_t begin = harness_now_ns(), lost = heartbeat_lost_ns(), took;
+	bool resumed = harness_until(is_durable, &goal, harness_patience(STALL_S));
 
-	must(harness_until(is_durable, &goal, harness_patience(RESUME_S)),
-	     "shard %u stands still %s (%s)", shard, when,
+	took = harness_now_ns() - begin;
+	if (resumed && took < 100 * ms)
+		return took;
+	heartbeat_settle();
+	lost = heartbeat_lost_ns() - lost;
+	took = took > lost ? took - lost : 0;
+	if (!resumed || took > RESUME_MS * ms)
+		stalled_show(&world->bus, world->publishers, SHARDS);
+	must(resumed, "shard %u stands still %s (%s)", shard, when,
 	     leat_strerror(load_acquire(&world->last_error[shard])));
-	return harness_now_ns() - begin;
+	must(took <= RESUME_MS * ms,
+	     "shard %u resumes after %llu ms, and %llu of a machine that stands still, %s", shard,
+	     (unsigned long long)(took / ms), (unsigned long long)(lost / ms), when);
+	return took;
 }
 
 /* ---- what is there afterwards ---- */
@@ -353,6 +377,10 @@ static uint64_t one_fault(uint64_t *seed)
 		wait_on(1, "while the other one's disk fails");
 	store_release(&fault->kinds, 0);
 	took = wait_on(0, "after its disk works again");
+	if (took > 500 * ms)
+		printf("resumed after %llu ms: calls %#x, errno %d, %s\n",
+		       (unsigned long long)(took / ms), kinds, error,
+		       for_ever ? "for a while" : "a few");
 	return took;
 }
 
@@ -378,6 +406,7 @@ START_TEST(nothing_acknowledged_is_lost_when_the_disk_fails_at_random_times)
 
 	open_fault();
 	snprintf(fault->path, sizeof(fault->path), "/faults/0");
+	watch_machine();
 	start(NULL);
 	wait_on(0, "at the beginning");
 	for (i = 0; i < n; i++) {
@@ -455,6 +484,7 @@ START_TEST(a_full_disk_stops_publishers_loses_nothing_and_they_go_on_by_themselv
 	harness_bus_restart(&world->bus);
 	leat_stream_options_init(&options);
 	options.retain_len = 2 << 20;
+	watch_machine();
 	start(&options);
 	snprintf(ballast, sizeof(ballast), "%s/data/ballast", world->bus.dir);
 	for (i = 0; i < n; i++) {
@@ -479,6 +509,7 @@ START_TEST(a_limit_on_the_size_of_files_is_an_error_like_any_other)
 	struct rlimit limit = { .rlim_cur = 64 << 10, .rlim_max = RLIM_INFINITY }, was;
 
 	open_fault();
+	watch_machine();
 	start(NULL);
 	wait_on(0, "at the beginning");
 	must(prlimit(world->bus.pid, RLIMIT_FSIZE, &limit, &was) == 0, "prlimit: %s",
