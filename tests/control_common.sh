@@ -19,6 +19,8 @@ mkdir "$top/src" "$top/o" || exit 2
 cp -a "$here"/{Makefile,LICENSE,README.md,shm,persist,daemon,clientlib,tools,tests,systemd} \
 	"$top/src/" || exit 2
 cp -a "$build" "$top/o/$variant" || exit 2
+# What depends on a header is known by the objects' new place.
+find "$top/o" -name '*.d' -exec sed -i "s|^[^ :]*/$variant/|$top/o/$variant/|" {} + || exit 2
 
 # What a gate runs.
 build_gate()

@@ -113,16 +113,14 @@ TABLE
 # At length, on request.
 if [ -n "$full" ]; then
 	cat >"$dir/table" <<'TABLE'
-three publishers and the daemon die | close | holds | 27 | -DPUBS=3 -DLEN=4 -DDIE -DDEATHS=1
+three publishers and the daemon die | close | holds | 27 | -DPUBS=3 -DLEN=3 -DDIE -DDEATHS=1
 three publishers, batches, the daemon dies | close | holds | 27 | -DPUBS=3 -DLEN=4 -DBATCH -DDEATHS=1
 publishers and the daemon die, twice, batches | close | holds | 25 | -DPUBS=2 -DLEN=4 -DDIE -DBATCH -DDEATHS=2
 a lapped reader, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=3 -DCLOSE_END=5 -DDIE -DDEATHS=1
 a lapped reader, batches, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=4 -DCLOSE_END=6 -DBATCH -DDIE -DDEATHS=1
 six records, both until durable | ack | holds | 27 | -DRECORDS=6 -DBOTH_DURABLE
 any number of laps, a lapped reader | ring | holds | 27 | -DRING=3 -DWRAP
-any number of laps, a lapped reader, the daemon dies | ring | holds | 27 | -DRING=3 -DWRAP -DRESTART
 any number of laps, batches, the daemon dies | ring | holds | 27 | -DRING=4 -DWRAP -DBATCH -DNO_READER -DRESTART
-any number of laps, three publishers | ring | holds | 27 | -DRING=3 -DWRAP -DPUBS=3 -DNO_READER
 TABLE
 	at_once=1
 fi
