@@ -98,8 +98,12 @@ int attach(struct control *control, const struct attach_request *request, struct
 	cleanup_with(control_decref) json_t *object = make_request(request);
 	int r;
 
+	if (detail)
+		detail_clear(detail);
 	if (!object)
-		return detail_fail(detail, -EINVAL, "the stream's name is not valid UTF-8");
+		return detail_fail(detail, -EINVAL,
+				   "the stream's name is not valid UTF-8, or there is no "
+				   "memory");
 	if (request->once)
 		r = control_request_once(control, object, deadline, &reply, detail);
 	else

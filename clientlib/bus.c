@@ -29,41 +29,59 @@ int bus_forked(struct detail *detail)
 			   "call leat_connect() itself");
 }
 
-/* The thread's own entry, or the longest unused one moved to the front. Locked. */
-static struct bus_failure *failure_of(struct leat_bus *bus, pid_t thread, bool make)
+/* NULL: there is none. Locked. */
+static struct bus_failure *failure_of(const struct leat_bus *bus, pid_t thread)
+{
+	struct bus_failure *failure = bus->failures;
+
+	while (failure && failure->thread != thread)
+		failure = failure->next;
+	return failure;
+}
+
+/* Nobody's yet. */
+static int add_failure(struct leat_bus *bus)
+{
+	struct bus_failure *failure = calloc(1, sizeof(*failure));
+
+	if (!failure)
+		return -ENOMEM;
+	failure->next = bus->failures;
+	bus->failures = failure;
+	bus->n_failures++;
+	return 0;
+}
+
+/* The thread's own entry, or a new one; where there is no room or no memory for that, the longest
+ * unused one: leat_connect() makes the first. Locked. */
+static struct bus_failure *take_failure(struct leat_bus *bus, pid_t thread)
 {
 	struct bus_failure **at = &bus->failures, *failure;
 
-	while (*at && (*at)->thread != thread) {
-		if (make && !(*at)->next && bus->n_failures >= BUS_FAILURES_MAX)
-			break;
+	if (!failure_of(bus, thread) && (!bus->failures || bus->failures->thread) &&
+	    bus->n_failures < BUS_FAILURES_MAX)
+		(void)add_failure(bus);
+	if (!bus->failures)
+		return NULL;
+	while ((*at)->thread != thread && (*at)->thread && (*at)->next)
 		at = &(*at)->next;
-	}
 	failure = *at;
-	if (!make)
-		return failure;
-	if (failure) {
-		*at = failure->next;
-	} else {
-		failure = calloc(1, sizeof(*failure));
-		if (!failure)
-			return NULL;
-		bus->n_failures++;
-	}
+	*at = failure->next;
 	failure->thread = thread;
 	failure->next = bus->failures;
 	bus->failures = failure;
 	return failure;
 }
 
-int bus_done(struct leat_bus *bus, int r, const struct detail *detail)
+int bus_done(struct leat_bus *bus, int r, struct detail *detail)
 {
 	struct bus_failure *failure;
 
+	detail_default(detail, r);
 	if (r >= 0 || !bus_alive(bus))
 		return r;
 	pthread_mutex_lock(&bus->failures_lock);
-	failure = failure_of(bus, gettid(), true);
+	failure = take_failure(bus, gettid());
 	if (failure)
 		failure->detail = *detail;
 	pthread_mutex_unlock(&bus->failures_lock);
@@ -78,7 +96,7 @@ const char *leat_detail(const struct leat_bus *bus)
 	if (!bus || !bus_alive(bus))
 		return "";
 	pthread_mutex_lock(&own->failures_lock);
-	failure = failure_of(own, gettid(), false);
+	failure = failure_of(own, gettid());
 	pthread_mutex_unlock(&own->failures_lock);
 	return failure ? failure->detail.text : "";
 }
@@ -262,6 +280,10 @@ static int bus_new(struct leat_bus **ret_bus)
 	bus->alive = page;
 	*bus->alive = 1;
 	pthread_mutex_init(&bus->failures_lock, NULL);
+	if (add_failure(bus) < 0) {
+		leat_close(bus);
+		return -ENOMEM;
+	}
 	*ret_bus = bus;
 	return 0;
 }
@@ -281,6 +303,7 @@ int leat_connect(const char *path, const struct leat_connect_options *options,
 	if (r == 0)
 		r = bus_new(&bus);
 	if (r < 0) {
+		detail_default(&detail, r);
 		tell_detail(&taken, &detail);
 		return r;
 	}
@@ -288,6 +311,7 @@ int leat_connect(const char *path, const struct leat_connect_options *options,
 		r = connect_at(&bus->control, path, &taken, &detail);
 	else
 		r = connect_anywhere(&bus->control, &taken, &detail);
+	detail_default(&detail, r);
 	tell_detail(&taken, &detail);
 	if (r < 0) {
 		leat_close(bus);

@@ -30,8 +30,9 @@ static inline bool bus_alive(const struct leat_bus *bus)
 /* -EPERM with its sentence. */
 int bus_forked(struct detail *detail);
 
-/* Keeps detail's sentence for leat_detail() of this thread when r is an error; returns r. */
-int bus_done(struct leat_bus *bus, int r, const struct detail *detail);
+/* Keeps detail's sentence, or else the errno's, for leat_detail() of this thread if r is an error;
+ * returns r. */
+int bus_done(struct leat_bus *bus, int r, struct detail *detail);
 
 /*
  * An options struct of the caller's, of any version: the first field says how long it is. Copies

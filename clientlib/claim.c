@@ -81,6 +81,12 @@ static int commit_word(struct leat_publisher *publisher, struct publish_shard *s
 
 	encode_seal(rp->ring, ring_at(rp->ring, pos), pos, word);
 	r = ring_commit(rp, pos, word, n_records);
+	if (r == 0 && n_records > 0 && shard->claimed_ring &&
+	    ring_state(shard->claimed_ring, NULL) == GOVERN_OPEN)
+		r = detail_fail(&publisher->detail, -ESTALE,
+				"the daemon came back without the ring of stream '%s' shard %u "
+				"that the claim is in: the record was not published",
+				publisher->stream, shard->shard);
 	/* The claim stays open meanwhile, so that following keeps its ring. */
 	if (r == RING_E_CLOSED && n_records > 0)
 		r = follow_fate(publisher, shard, rp, pos, word, &deadline);

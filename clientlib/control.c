@@ -194,6 +194,7 @@ static int receive_packet(int fd, struct control_reply *reply, struct detail *de
 				  .msg_iovlen = 1,
 				  .msg_control = room,
 				  .msg_controllen = sizeof(room) };
+	bool no_memory;
 	ssize_t n = recv(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 
 	if (n < 0)
@@ -210,11 +211,15 @@ static int receive_packet(int fd, struct control_reply *reply, struct detail *de
 	if (n <= 0)
 		return n < 0 && errno == EAGAIN ? -EAGAIN : -ENOTCONN;
 	take_fds(&message, reply);
+	errno = 0;
 	reply->object = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
+	no_memory = !reply->object && errno == ENOMEM;
 	if (message.msg_flags & MSG_CTRUNC)
 		return detail_fail(detail, -EMFILE,
 				   "the daemon's file descriptors did not fit: raise this "
 				   "process' limit of open files (ulimit -n)");
+	if (no_memory)
+		return -ENOMEM;
 	return json_is_object(reply->object) ? 0 : -EBADMSG;
 }
 
@@ -352,6 +357,7 @@ static int exchange(struct control *control, json_t *request, struct deadline *d
 		    struct control_reply *reply, struct detail *detail)
 {
 	cleanup_with(free_ptr) char *text = NULL;
+	struct deadline at_once = DEADLINE(0);
 	int sent, r = settle(control, deadline);
 	uint64_t id;
 
@@ -362,17 +368,22 @@ static int exchange(struct control *control, json_t *request, struct deadline *d
 		return -ENOMEM;
 	text = json_dumps(request, JSON_COMPACT);
 	if (!text)
-		return detail_fail(detail, -EINVAL, "a name or value is not valid UTF-8");
+		return detail_fail(detail, -EINVAL,
+				   "a name or value is not valid UTF-8, or there is "
+				   "no memory");
 	if (strlen(text) > CONTROL_PACKET_MAX)
 		return detail_fail(detail, -EMSGSIZE, "the request is longer than %d bytes",
 				   CONTROL_PACKET_MAX);
 	sent = send_packet(control, text, strlen(text), deadline);
 	if (sent < 0 && sent != -ENOTCONN)
 		return sent;
-	/* Who is refused is told why before the connection ends, so one look is worth it. */
-	r = receive_reply(control->fd, id, deadline, reply, detail);
+	/* Who is refused is told why before the connection ends, so one look is worth it; no wait,
+	 * because to what was not sent there is no reply. */
+	r = receive_reply(control->fd, id, sent < 0 ? &at_once : deadline, reply, detail);
 	if (r == 0)
 		r = judge_reply(reply, detail);
+	else if (sent < 0)
+		r = -ENOTCONN;
 	else if (r == -ETIMEDOUT)
 		control->owes_reply = true;
 	else if (r == -EMFILE)
@@ -397,7 +408,9 @@ static int hello(struct control *control, struct deadline *deadline, struct deta
 	request = json_pack("{s:s, s:i, s:s}", "op", "hello", "version", CONTROL_VERSION, "client",
 			    control->client);
 	if (!request)
-		return detail_fail(detail, -EINVAL, "the client's name is not valid UTF-8");
+		return detail_fail(detail, -EINVAL,
+				   "the client's name is not valid UTF-8, or there is no "
+				   "memory");
 	r = exchange(control, request, deadline, &reply, detail);
 	if (r < 0)
 		return r;
@@ -458,6 +471,8 @@ int control_connect(struct control *control, struct deadline *deadline, struct d
 {
 	int r = acquire(control, deadline);
 
+	if (detail)
+		detail_clear(detail);
 	if (r < 0)
 		return r;
 	r = connect_once(control, deadline, detail);
@@ -478,6 +493,9 @@ int control_request_once(struct control *control, json_t *request, struct deadli
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	int r = acquire(control, deadline);
 
+	/* What was said of an earlier request is not to be said of this one. */
+	if (detail)
+		detail_clear(detail);
 	if (r < 0)
 		return r;
 	r = connect_once(control, deadline, detail);

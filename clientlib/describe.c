@@ -150,7 +150,9 @@ int describe(struct control *control, const char *stream, struct deadline *deadl
 
 	request = json_pack("{s:s, s:s}", "op", "describe", "stream", stream);
 	if (!request)
-		return detail_fail(detail, -EINVAL, "the stream's name is not valid UTF-8");
+		return detail_fail(detail, -EINVAL,
+				   "the stream's name is not valid UTF-8, or there is no "
+				   "memory");
 	r = control_request(control, request, deadline, &reply, detail);
 	if (r < 0)
 		return r;
@@ -247,7 +249,8 @@ json_t *describe_options(const struct leat_stream_options *options, struct detai
 	bad |= put_words(object, options);
 	if (bad) {
 		detail_fail(detail, -EINVAL,
-			    "a number is above 2^63, or a name is not valid UTF-8");
+			    "a number is above 2^63, a name is not valid UTF-8, or there is no "
+			    "memory");
 		control_decref(&object);
 	}
 	return object;

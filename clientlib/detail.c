@@ -16,3 +16,14 @@ int detail_fail(struct detail *detail, int error, const char *format, ...)
 	va_end(args);
 	return error;
 }
+
+int detail_default(struct detail *detail, int error)
+{
+	if (error >= 0 || !detail || detail->text[0])
+		return error;
+	if (error == -ENOMEM)
+		return detail_fail(detail, error, "there is no memory for it");
+	if (error == -EBADMSG)
+		return detail_fail(detail, error, "the daemon's reply makes no sense");
+	return detail_fail(detail, error, "the system refused it: %s", strerror(-error));
+}

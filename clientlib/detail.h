@@ -20,6 +20,9 @@ struct detail {
 int detail_fail(struct detail *detail, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* For an error that nobody has stored a sentence of: what its errno says. Returns `error`. */
+int detail_default(struct detail *detail, int error);
+
 static inline void detail_clear(struct detail *detail)
 {
 	detail->text[0] = 0;

@@ -254,7 +254,8 @@ struct leat_claim {
  * leat_discard(). Errors as leat_publish(). One claim at a time for each shard of a publisher. */
 int leat_reserve(struct leat_publisher *publisher, const struct leat_record *record,
 		 struct leat_claim *ret_claim);
-/* -ESTALE: held longer than the stream's claim timeout; the record was not published. */
+/* -ESTALE: held longer than the stream's claim timeout, or the daemon has come back without the
+ * ring; the record was not published. */
 int leat_commit(struct leat_publisher *publisher, struct leat_claim *claim,
 		struct leat_result *ret_result);
 void leat_discard(struct leat_publisher *publisher, struct leat_claim *claim);

@@ -79,7 +79,7 @@ int leat_publisher_open(struct leat_bus *bus, const char *stream,
 		return bus_done(bus, r, &detail);
 	publisher = calloc(1, sizeof(*publisher));
 	if (!publisher)
-		return -ENOMEM;
+		return bus_done(bus, -ENOMEM, &detail);
 	publisher->bus = bus;
 	publisher->alive = bus->alive;
 	publisher->failure = publisher->detail.text;

@@ -91,8 +91,10 @@ static int ask(struct leat_subscriber *sub, struct subscribe_shard *shard, uint6
 
 	request = json_pack("{s:s, s:s, s:I, s:I}", "op", "segments", "stream", sub->stream,
 			    "shard", (json_int_t)shard->shard, "position", (json_int_t)pos);
-	if (!request)
+	if (!request) {
+		sub->failure = "no memory to ask for the segments";
 		return -ENOMEM;
+	}
 	r = control_request_once(&sub->bus->control, request, deadline, &reply, &sub->detail);
 	if (r == -ENOTCONN || r == -ETIMEDOUT || r == -EAGAIN) {
 		shard->later_ns = clock_now_ns(CLOCK_MONOTONIC) + 4 * SOURCE_LATER_NS;

@@ -25,8 +25,8 @@ static int ask(struct leat_bus *bus, json_t *request, struct control_reply *repl
 		return bus_forked(detail);
 	if (!owned)
 		return detail_fail(detail, -EINVAL,
-				   "a name or value is missing, or is not valid "
-				   "UTF-8");
+				   "a name or value is missing, or is not valid UTF-8, or "
+				   "there is no memory");
 	return control_request(&bus->control, owned, &deadline, reply, detail);
 }
 

@@ -48,13 +48,25 @@ static bool checkpoint_of(const json_t *positions, uint32_t shard, uint64_t *ret
 	return false;
 }
 
+/* All of them: one that is left out would be where it was at the last checkpoint. */
+static int add_positions(const struct leat_subscriber *sub, json_t *request)
+{
+	json_t *positions = json_array();
+	uint32_t i;
+	int bad = json_object_set_new(request, "positions", positions);
+
+	for (i = 0; i < sub->n_shards && !bad; i++)
+		bad = json_array_append_new(positions,
+					    json_pack("[I, I]", (json_int_t)sub->shards[i].shard,
+						      (json_int_t)sub->shards[i].given));
+	return bad;
+}
+
 int leat_checkpoint(struct leat_subscriber *sub)
 {
 	struct deadline deadline = DEADLINE(sub->bus->control.timeout_ns);
 	struct control_reply reply = CONTROL_REPLY_NULL;
 	cleanup_with(control_decref) json_t *request = NULL;
-	json_t *positions;
-	uint32_t i;
 	int r;
 
 	if (!bus_alive(sub->bus))
@@ -64,13 +76,10 @@ int leat_checkpoint(struct leat_subscriber *sub)
 		return -EINVAL;
 	}
 	request = checkpoint_request(sub, "checkpoint");
-	positions = json_array();
-	for (i = 0; i < sub->n_shards; i++)
-		json_array_append_new(positions,
-				      json_pack("[I, I]", (json_int_t)sub->shards[i].shard,
-						(json_int_t)sub->shards[i].given));
-	if (!request || json_object_set_new(request, "positions", positions) < 0)
+	if (!request || add_positions(sub, request) < 0) {
+		sub->failure = "no memory for a checkpoint";
 		return -ENOMEM;
+	}
 	sub->failure = sub->detail.text;
 	r = control_request(&sub->bus->control, request, &deadline, &reply, &sub->detail);
 	control_reply_deinit(&reply);
@@ -161,8 +170,8 @@ static int start_all(struct leat_subscriber *sub, struct deadline *deadline)
 		request = checkpoint_request(sub, "checkpoint-get");
 		if (!request)
 			return detail_fail(&sub->detail, -EINVAL,
-					   "the subscriber's name is not "
-					   "valid UTF-8");
+					   "the subscriber's name is not valid UTF-8, or "
+					   "there is no memory");
 		r = control_request(&sub->bus->control, request, deadline, &reply, &sub->detail);
 		if (r < 0)
 			return r;
@@ -207,6 +216,7 @@ int leat_subscriber_open(struct leat_bus *bus, const char *stream,
 			 const struct leat_subscriber_options *options,
 			 struct leat_subscriber **ret_subscriber)
 {
+	struct detail detail = { "" };
 	struct leat_subscriber *sub;
 	int r;
 
@@ -214,7 +224,7 @@ int leat_subscriber_open(struct leat_bus *bus, const char *stream,
 		return -EPERM;
 	sub = calloc(1, sizeof(*sub));
 	if (!sub)
-		return -ENOMEM;
+		return bus_done(bus, -ENOMEM, &detail);
 	sub->bus = bus;
 	sub->alive = bus->alive;
 	sub->stop_ns = UINT64_MAX;

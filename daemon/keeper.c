@@ -27,6 +27,7 @@ enum {
 	KEEPER_TRIES = 5,    /* of a daemon that dies before it was ever ready */
 	KEEPER_FIRST_FD = 3, /* SD_LISTEN_FDS_START */
 	KEEPER_EXEC_FAILED = 127,
+	KEEPER_AGAIN_MS = 100, /* until what failed is tried again */
 };
 
 #define KEEPER_WATCHDOG_NS (30 * NS_PER_S)
@@ -58,6 +59,8 @@ struct keeper {
 	uint64_t watchdog_at_ns; /* 0 = not armed */
 	unsigned int n_quick;    /* children in a row that died soon */
 	bool aborted;
+	bool to_reap;   /* a child may have ended */
+	bool deaf;      /* what the daemon sends cannot be had now */
 	bool ready;     /* this child was ready */
 	bool was_ready; /* one was */
 	bool stopping;
@@ -79,6 +82,7 @@ static void keeper_store(struct keeper *k, const char *name, int fd)
 	char *copy;
 
 	if (fstat(fd, &st) < 0) {
+		log_error("%s is not kept: %s", name, strerror(errno));
 		close(fd);
 		return;
 	}
@@ -215,12 +219,21 @@ static bool keeper_receive(struct keeper *k)
 	};
 	ssize_t n = recvmsg(k->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	k->deaf = n < 0 && errno != EAGAIN && errno != EINTR;
+	if (k->deaf)
+		log_limited(LOG_LEVEL_ERROR, "the keeper cannot hear the daemon: %s",
+			    strerror(errno));
 	if (n < 0)
 		return errno == EINTR;
 	m.text[n] = '\0';
 	m.n_fds = 0;
 	m.pid = 0;
 	keeper_take_control(&msg, &m);
+	if (msg.msg_flags & MSG_CTRUNC)
+		log_limited(LOG_LEVEL_ERROR,
+			    "what the daemon sent is not kept: there was room for %zu of its fds "
+			    "(ulimit -n)",
+			    m.n_fds);
 	if (m.pid != k->child)
 		m.text[0] = '\0'; /* not our child: its fds are closed and nothing else */
 	keeper_handle(k, &m);
@@ -440,6 +453,7 @@ static int keeper_child_ended(struct keeper *k, int status)
 /* Reaps; what the child has sent before it died is handled first. */
 static int keeper_reap(struct keeper *k)
 {
+	pid_t pid;
 	int status;
 
 	if (k->child == 0)
@@ -447,7 +461,10 @@ static int keeper_reap(struct keeper *k)
 	/* The messages must be taken while the pid in them is still the child's own. */
 	while (k->socket >= 0 && keeper_receive(k))
 		;
-	if (waitpid(k->child, &status, WNOHANG) != k->child)
+	pid = waitpid(k->child, &status, WNOHANG);
+	/* No second signal will come: whom the kernel does not tell of is asked for again. */
+	k->to_reap = pid < 0;
+	if (pid != k->child)
 		return -1;
 	while (k->socket >= 0 && keeper_receive(k))
 		;
@@ -499,30 +516,48 @@ static int keeper_timeout_ms(const struct keeper *k, uint64_t now)
 {
 	uint64_t at = k->child > 0 ? k->watchdog_at_ns : k->start_at_ns;
 
+	if (k->to_reap)
+		return KEEPER_AGAIN_MS;
 	if (at == 0)
 		return -1;
 	return at <= now ? 0 : (int)((at - now + NS_PER_MS - 1) / NS_PER_MS);
 }
 
+/* Until something is to be done. The rings are worth more than an error of poll(). */
+static void keeper_wait(struct keeper *k, uint64_t now)
+{
+	const struct timespec pause = { .tv_nsec = KEEPER_AGAIN_MS * NS_PER_MS };
+	struct pollfd p[2] = {
+		{ .fd = k->signals, .events = POLLIN },
+		{ .fd = k->socket, .events = POLLIN },
+	};
+
+	if (poll(p, 2, keeper_timeout_ms(k, now)) < 0 && errno != EINTR)
+		log_limited(LOG_LEVEL_ERROR,
+			    "the keeper cannot wait, and looks again and again: %s",
+			    strerror(errno));
+	else if (!k->deaf)
+		return;
+	nanosleep(&pause, NULL);
+}
+
 static int keeper_loop(struct keeper *k)
 {
 	for (;;) {
-		struct pollfd p[2] = {
-			{ .fd = k->signals, .events = POLLIN },
-			{ .fd = k->socket, .events = POLLIN },
-		};
 		uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
-		int status;
+		int status = -1;
 
 		if (k->child == 0 && now >= k->start_at_ns)
 			keeper_start(k);
 		if (k->child > 0)
 			keeper_watch(k, now);
-		if (poll(p, 2, keeper_timeout_ms(k, now)) < 0 && errno != EINTR)
-			return 1;
+		keeper_wait(k, now);
 		while (k->socket >= 0 && keeper_receive(k))
 			;
-		status = keeper_handle_signals(k);
+		if (k->to_reap)
+			status = keeper_reap(k);
+		if (status < 0)
+			status = keeper_handle_signals(k);
 		if (status >= 0)
 			return status;
 	}

@@ -105,8 +105,10 @@ static int main_keep(struct main_state *m, int argc, char **argv)
 	cleanup_with(free_ptr) char **words = calloc((size_t)argc + 1, sizeof(*words));
 	int n = 0;
 
-	if (!words)
+	if (!words) {
+		log_error("the keeper cannot begin: %s", strerror(ENOMEM));
 		return MAIN_FAILED;
+	}
 	for (int i = 0; i < argc; i++) {
 		/* getopt takes any beginning that is the only one possible. */
 		if (i > 0 && strlen(argv[i]) > 2 &&

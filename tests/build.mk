@@ -173,8 +173,10 @@ CONTROLS += \
 
 # Programs that are built with the tests but only run by hand.
 BENCH_PROGRAMS += \
+	tests/sys_failing_clients.c \
 	tests/sys_failing_commands.c \
 	tests/sys_failing_daemon.c \
+	tests/sys_failing_keeper.c \
 	# end of BENCH_PROGRAMS
 
 LINTS += \

@@ -683,6 +683,8 @@ static __attribute__((constructor)) void begin(void)
 		_exit(125);
 	dl_iterate_phdr(take_program, NULL);
 	_Unwind_Backtrace(stop_at_once, NULL);
+	/* What this program starts is no victim. */
+	unsetenv("LD_PRELOAD");
 	page = mapped;
 	is_inside--;
 }

@@ -85,6 +85,28 @@ void fail_plan_preload(const struct fail_plan *plan)
 	free(whole);
 }
 
+void fail_plan_join(struct fail_plan *plan)
+{
+	const char *path = getenv("LEAT_FAIL_CALLS");
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+	*plan = (struct fail_plan){ 0 };
+	must(fd >= 0, "no page");
+	plan->page = mmap(NULL, sizeof(*plan->page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(plan->page != MAP_FAILED, "mapping %s", path);
+	close(fd);
+}
+
+void fail_open(struct fail_plan *plan)
+{
+	fetch_add_acq_rel(&plan->page->open, 1);
+}
+
+void fail_close(struct fail_plan *plan)
+{
+	fetch_add_acq_rel(&plan->page->open, UINT32_MAX);
+}
+
 void fail_count(struct fail_plan *plan)
 {
 	store_release(&plan->page->counts, 1);
@@ -116,6 +138,17 @@ uint32_t fail_n_hit(const struct fail_plan *plan)
 	return load_acquire(&plan->page->n_hit);
 }
 
+bool fail_is(const struct fail_plan *plan, enum fail_fn fn, int error)
+{
+	const struct fail_page *page = plan->page;
+	uint64_t key = load_relaxed(&page->key);
+
+	for (size_t i = 0; i < FAIL_SITES && load_relaxed(&page->error) == error; i++)
+		if (load_relaxed(&page->sites[i].key) == key)
+			return page->sites[i].fn == fn;
+	return false;
+}
+
 /* ---- the cases ---- */
 
 static void add(struct fail_plan *plan, const struct fail_site *site, int error,
@@ -137,6 +170,13 @@ static void add(struct fail_plan *plan, const struct fail_site *site, int error,
 	memcpy(one->frames, site->frames, sizeof(one->frames));
 }
 
+/* No signal interrupts each call for ever, and nothing is ready for ever and yet not:
+ * that is rightly begun again. */
+static bool can_last(enum fail_fn fn, int error)
+{
+	return error != EINTR && !((fn == FAIL_FN_read || fn == FAIL_FN_write) && error == EAGAIN);
+}
+
 static void add_site(struct fail_plan *plan, const struct fail_site *site)
 {
 	bool is_operation = site->fn >= FAIL_FN_io_uring_write &&
@@ -153,15 +193,14 @@ static void add_site(struct fail_plan *plan, const struct fail_site *site)
 	for (int i = 0; i < 2 && i < n_errors; i++) {
 		int error = errors[(plan->n_sites + (size_t)i * 7) % (size_t)n_errors];
 
-		/* No signal interrupts each call for ever: it is rightly begun again. */
-		if (error != EINTR)
+		if (can_last(site->fn, error))
 			add(plan, site, error, FAIL_FROM_ON, 0);
 	}
 	/* Which of its errnos a later call has matters less than that it fails there. */
 	for (uint32_t skip = 1; skip < later; skip++)
 		add(plan, site, errors[is_operation ? skip % (uint32_t)n_errors : 0], FAIL_ONCE,
 		    skip);
-	if (n > 1 && errors[0] != EINTR)
+	if (n > 1 && can_last(site->fn, errors[0]))
 		add(plan, site, errors[0], FAIL_FROM_ON, n / 2);
 }
 

@@ -57,12 +57,20 @@ bool fail_plan_possible(void);
 /* In a process that is to become a victim. */
 void fail_plan_preload(const struct fail_plan *plan);
 
+/* In a victim that has calls of its own: the page that it was given, for fail_arm() and the like;
+ * only between these two calls anything of it is counted or fails. Any thread. */
+void fail_plan_join(struct fail_plan *plan);
+void fail_open(struct fail_plan *plan);
+void fail_close(struct fail_plan *plan);
+
 void fail_count(struct fail_plan *plan);
 /* What was counted becomes cases; `wanted` chooses functions, NULL: all. */
 void fail_plan_make(struct fail_plan *plan, bool (*wanted)(enum fail_fn fn), size_t n_by_default);
 void fail_arm(struct fail_plan *plan, const struct fail_case *one);
 void fail_disarm(struct fail_plan *plan);
 uint32_t fail_n_hit(const struct fail_plan *plan);
+/* Whether that is what fails. */
+bool fail_is(const struct fail_plan *plan, enum fail_fn fn, int error);
 
 const char *fail_fn_name(enum fail_fn fn);
 /* Runs fn(case) for each in a child of its own; ends the test case if any of them failed. */

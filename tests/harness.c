@@ -117,17 +117,22 @@ void *harness_shared(size_t len)
 
 /* ---- processes ---- */
 
-/* What a new process says of itself is 0, of another it is that one's id. */
-static pid_t start_helper(pid_t pid, int (*fn)(void *arg), void *arg)
+void harness_be_child(int (*fn)(void *arg), void *arg)
 {
 	int status;
 
-	if (pid != 0)
-		return pid;
 	is_helper = true;
 	status = fn(arg);
 	fflush(NULL);
 	_exit(status);
+}
+
+/* What a new process says of itself is 0, of another it is that one's id. */
+static pid_t start_helper(pid_t pid, int (*fn)(void *arg), void *arg)
+{
+	if (pid == 0)
+		harness_be_child(fn, arg);
+	return pid;
 }
 
 pid_t harness_fork(int (*fn)(void *arg), void *arg)

@@ -96,6 +96,8 @@ int64_t harness_figure(struct leat_bus *bus, const char *stream, const char *fie
 
 /* A child that runs fn(arg) and exits with its result; a failed check in it exits 99. */
 pid_t harness_fork(int (*fn)(void *arg), void *arg);
+/* This process, which its program was started as anew, becomes such a child. */
+void harness_be_child(int (*fn)(void *arg), void *arg) __attribute__((noreturn));
 /* Under the id of a process that is no more; -EPERM and others where that is not allowed. */
 pid_t harness_fork_as(pid_t wanted, int (*fn)(void *arg), void *arg);
 /* Waits at most `seconds` for the child to end by itself; its wait status. Longer is a failure. */

@@ -2,6 +2,7 @@
 /* The connection against a daemon that says what the case wants it to. */
 #include <check.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -162,6 +163,34 @@ static int request(uint64_t timeout_ns, struct control_reply *ret_reply)
 
 	json_decref(object);
 	return r;
+}
+
+/* In the place of the connection one that nobody reads from; the other end. */
+static int replace_connection(void)
+{
+	struct deadline deadline = DEADLINE(NS_PER_S);
+	int pair[2];
+
+	ck_assert_int_eq(control_connect(&control, &deadline, &detail), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(dup3(pair[0], control.fd, O_CLOEXEC), control.fd);
+	close(pair[0]);
+	return pair[1];
+}
+
+/* For the whole program: says that it is ready, as long as it is to. */
+static _Atomic bool poll_lies;
+
+int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	struct timespec timeout = { .tv_sec = timeout_ms / 1000,
+				    .tv_nsec = timeout_ms % 1000 * 1000000L };
+
+	if (!load_acquire(&poll_lies))
+		return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, NULL);
+	for (nfds_t i = 0; i < n; i++)
+		fds[i].revents = fds[i].events;
+	return (int)n;
 }
 
 static int n_open_fds(void)
@@ -374,6 +403,53 @@ START_TEST(a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline)
 	ck_assert_ptr_nonnull(strstr(detail.text, path));
 	for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
 		close(waiting[i]);
+}
+END_TEST
+
+START_TEST(who_is_ready_and_takes_nothing_is_not_waited_for_beyond_the_deadline)
+{
+	static const char packet[4096];
+	struct control_reply reply;
+	int other;
+
+	play(NULL, 0);
+	other = replace_connection();
+	while (send(control.fd, packet, sizeof(packet), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(errno, EAGAIN);
+	store_release(&poll_lies, true);
+	ck_assert_int_eq(request(100 * NS_PER_MS, &reply), -ETIMEDOUT);
+	store_release(&poll_lies, false);
+	close(other);
+}
+END_TEST
+
+START_TEST(who_is_ready_and_gives_nothing_is_not_waited_for_beyond_the_deadline)
+{
+	struct control_reply reply;
+	int other;
+
+	play(NULL, 0);
+	other = replace_connection();
+	store_release(&poll_lies, true);
+	ck_assert_int_eq(request(100 * NS_PER_MS, &reply), -ETIMEDOUT);
+	store_release(&poll_lies, false);
+	close(other);
+}
+END_TEST
+
+START_TEST(to_what_could_not_be_sent_no_reply_is_waited_for)
+{
+	struct script one = { .reply = "{\"ok\":true}" };
+	struct control_reply reply;
+	int other;
+
+	play(&one, 1);
+	other = replace_connection();
+	ck_assert_int_eq(shutdown(control.fd, SHUT_WR), 0);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), 0);
+	control_reply_deinit(&reply);
+	close(other);
 }
 END_TEST
 
@@ -701,6 +777,9 @@ int main(void)
 	tcase_add_test(tc, fds_that_do_not_fit_are_said_so_and_those_that_did_are_closed);
 	tcase_add_test(tc, what_cannot_be_sent_is_refused_before_it_is);
 	tcase_add_test(tc, a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline);
+	tcase_add_test(tc, who_is_ready_and_takes_nothing_is_not_waited_for_beyond_the_deadline);
+	tcase_add_test(tc, who_is_ready_and_gives_nothing_is_not_waited_for_beyond_the_deadline);
+	tcase_add_test(tc, to_what_could_not_be_sent_no_reply_is_waited_for);
 	tcase_add_test(tc, two_threads_share_a_connection_one_request_at_a_time);
 	tcase_add_test(tc, a_long_reply_comes_in_a_sealed_memfd_and_no_other);
 	tcase_add_test(tc, a_long_reply_that_cannot_be_is_refused);
