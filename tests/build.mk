@@ -138,6 +138,7 @@ SYS_TESTS += \
 	tests/sys_control_keep.sh \
 	tests/sys_damage.c \
 	tests/sys_disk_faults.c \
+	tests/sys_failing_daemon.c \
 	tests/sys_idle.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \
@@ -175,7 +176,6 @@ CONTROLS += \
 BENCH_PROGRAMS += \
 	tests/sys_failing_clients.c \
 	tests/sys_failing_commands.c \
-	tests/sys_failing_daemon.c \
 	tests/sys_failing_keeper.c \
 	# end of BENCH_PROGRAMS
 

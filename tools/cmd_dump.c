@@ -236,8 +236,8 @@ static void show_run(struct dump *dump, const struct reader_run *run)
 
 /* ---- damage ---- */
 
-/* True when the file holds nothing but zeros from `pos` on: space reserved ahead. */
-static bool is_unwritten(struct dump *dump, uint64_t pos)
+/* 1 when the file holds nothing but zeros from `pos` on, space reserved ahead; 0 or -errno. */
+static int is_unwritten(struct dump *dump, uint64_t pos)
 {
 	off_t off = (off_t)format_file_off(dump->base, pos);
 	ssize_t n, i;
@@ -245,11 +245,11 @@ static bool is_unwritten(struct dump *dump, uint64_t pos)
 	while ((n = pread(dump->fd, dump->buf, dump->cap, off)) > 0) {
 		for (i = 0; i < n; i++) {
 			if (dump->buf[i])
-				return false;
+				return 0;
 		}
 		off += n;
 	}
-	return n == 0;
+	return n < 0 ? -errno : 1;
 }
 
 static void show_damage(struct dump *dump, uint64_t to)
@@ -312,7 +312,10 @@ static int step(struct dump *dump)
 	}
 	if (rc != -EBADMSG)
 		return rc;
-	if (is_unwritten(dump, dump->pos)) {
+	rc = is_unwritten(dump, dump->pos);
+	if (rc < 0)
+		return rc;
+	if (rc == 1) {
 		show_unwritten(dump);
 		return READER_E_END;
 	}
