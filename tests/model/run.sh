@@ -119,7 +119,6 @@ publishers and the daemon die, twice, batches | close | holds | 25 | -DPUBS=2 -D
 a lapped reader, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=3 -DCLOSE_END=5 -DDIE -DDEATHS=1
 a lapped reader, batches, publishers and the daemon die | close | holds | 25 | -DPUBS=2 -DLEN=4 -DCLOSE_END=6 -DBATCH -DDIE -DDEATHS=1
 six records, both until durable | ack | holds | 27 | -DRECORDS=6 -DBOTH_DURABLE
-any number of laps, a lapped reader | ring | holds | 27 | -DRING=3 -DWRAP
 any number of laps, batches, the daemon dies | ring | holds | 27 | -DRING=4 -DWRAP -DBATCH -DNO_READER -DRESTART
 TABLE
 	at_once=1
