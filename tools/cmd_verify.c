@@ -122,44 +122,57 @@ static void free_names(struct dirent **names, int n)
 	free(names);
 }
 
-/* All shards of one stream, in order of their numbers. */
-static void verify_stream(struct verify *verify, const char *stream)
+/* dir/name, for free(); NULL: no memory. */
+static char *join(const char *dir, const char *name)
 {
-	cleanup_with(tool_free) char *dir = NULL;
-	struct dirent **names = NULL;
 	char *path;
+
+	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+static void verify_number(struct verify *verify, const char *stream, const char *dir,
+			  const char *number)
+{
+	cleanup_with(tool_free) char *path = join(dir, number);
+
+	free(verify->shard_name);
+	verify->shard_name = join(stream, number);
+	if (path && verify->shard_name)
+		verify_shard(verify, path);
+	else
+		could_not_read(verify, dir, ENOMEM);
+}
+
+/* All shards of one stream, in order of their numbers. */
+static void verify_stream(struct verify *verify, const char *streams, const char *stream)
+{
+	cleanup_with(tool_free) char *dir = join(streams, stream);
+	struct dirent **names = NULL;
 	int i, n;
 
-	if (asprintf(&dir, "%s/streams/%s", verify->data, stream) < 0) {
-		dir = NULL;
+	if (!dir) {
+		could_not_read(verify, streams, ENOMEM);
 		return;
 	}
 	n = scandir(dir, &names, no_dots, versionsort);
 	if (n < 0)
 		could_not_read(verify, dir, errno);
-	for (i = 0; i < n; i++) {
-		path = NULL;
-		free(verify->shard_name);
-		verify->shard_name = NULL;
+	for (i = 0; i < n; i++)
 		/* Only directories with a number for a name are shards. */
-		if (names[i]->d_name[strspn(names[i]->d_name, "0123456789")] == '\0' &&
-		    asprintf(&path, "%s/%s", dir, names[i]->d_name) >= 0 &&
-		    asprintf(&verify->shard_name, "%s/%s", stream, names[i]->d_name) >= 0)
-			verify_shard(verify, path);
-		free(path);
-	}
+		if (names[i]->d_name[strspn(names[i]->d_name, "0123456789")] == '\0')
+			verify_number(verify, stream, dir, names[i]->d_name);
 	free_names(names, n);
 }
 
 static int verify_all(struct verify *verify)
 {
-	cleanup_with(tool_free) char *dir = NULL;
+	cleanup_with(tool_free) char *dir = join(verify->data, "streams");
 	struct dirent **names = NULL;
 	char size[UNITS_TEXT_LEN];
 	int i, n;
 
-	if (asprintf(&dir, "%s/streams", verify->data) < 0) {
-		dir = NULL;
+	if (!dir) {
+		could_not_read(verify, verify->data, ENOMEM);
 		return TOOL_FAILED;
 	}
 	n = scandir(dir, &names, no_dots, alphasort);
@@ -171,7 +184,7 @@ static int verify_all(struct verify *verify)
 		could_not_read(verify, dir, errno);
 	for (i = 0; i < n; i++) {
 		if (!verify->stream || strcmp(verify->stream, names[i]->d_name) == 0)
-			verify_stream(verify, names[i]->d_name);
+			verify_stream(verify, dir, names[i]->d_name);
 	}
 	free_names(names, n);
 	if (verify->stream && verify->n_shards == 0 && !verify->failed) {
