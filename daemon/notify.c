@@ -10,6 +10,7 @@
 
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "shm/testpoint.h"
 
 #define NOTIFY_LISTENER "bus"
 
@@ -327,26 +328,6 @@ static bool notify_take_generation(struct notify *notify, size_t *at, size_t end
 	return true;
 }
 
-size_t notify_take_rings(struct notify *notify, const uint8_t uuid[16], uint32_t shard,
-			 struct region_fds **ret_fds)
-{
-	size_t at = notify_find(notify, uuid, shard), end = at, n = 0;
-	struct region_fds *fds = NULL;
-
-	while (end < notify->n_fds && notify_is_of(&notify->fds[end], uuid, shard))
-		end++;
-	if (end > at)
-		fds = calloc(end - at, sizeof(*fds));
-	while (fds && at < end)
-		n += notify_take_generation(notify, &at, end, &fds[n]);
-	if (n == 0) {
-		free(fds);
-		fds = NULL;
-	}
-	*ret_fds = fds;
-	return n;
-}
-
 /* A name stands for all fds stored under it: one of them in use keeps the others stored too. */
 static bool notify_name_in_use(const struct notify *notify, const char *name)
 {
@@ -356,12 +337,13 @@ static bool notify_name_in_use(const struct notify *notify, const char *name)
 	return false;
 }
 
-size_t notify_drop_rest(struct notify *notify)
+/* Closes what nobody took of [at, end), and has it removed from the store. Returns how many. */
+static size_t notify_drop(struct notify *notify, size_t at, size_t end)
 {
 	size_t n_dropped = 0;
 
-	for (size_t i = 0; i < notify->n_fds; i++) {
-		struct notify_fd *f = &notify->fds[i];
+	for (; at < end; at++) {
+		struct notify_fd *f = &notify->fds[at];
 
 		if (f->fd < 0)
 			continue;
@@ -374,6 +356,34 @@ size_t notify_drop_rest(struct notify *notify)
 	return n_dropped;
 }
 
+int notify_take_rings(struct notify *notify, const uint8_t uuid[16], uint32_t shard,
+		      struct region_fds **ret_fds, size_t *ret_n)
+{
+	size_t first = notify_find(notify, uuid, shard), end = first;
+	struct region_fds *fds;
+
+	*ret_fds = NULL;
+	*ret_n = 0;
+	while (end < notify->n_fds && notify_is_of(&notify->fds[end], uuid, shard))
+		end++;
+	if (end == first)
+		return 0;
+	fds = calloc(end - first, sizeof(*fds));
+	if (!fds)
+		return -ENOMEM;
+	for (size_t at = first; at < end;)
+		*ret_n += notify_take_generation(notify, &at, end, &fds[*ret_n]);
+	/* Now, and not when all shards are back: the shard's next ring may have the same name. */
+	notify_drop(notify, first, end);
+	*ret_fds = fds;
+	return 0;
+}
+
+size_t notify_drop_rest(struct notify *notify)
+{
+	return notify_drop(notify, 0, notify->n_fds);
+}
+
 void notify_store_ring(void *ctx, const char *name, const struct region_fds *fds)
 {
 	for (int k = 0; k < REGION_N; k++) {
@@ -381,6 +391,7 @@ void notify_store_ring(void *ctx, const char *name, const struct region_fds *fds
 
 		snprintf(full, sizeof(full), "%s.%s", name, notify_kinds[k]);
 		notify_store_one(ctx, full, fds->fd[k]);
+		TESTPOINT("succeed-stored");
 	}
 }
 
@@ -391,5 +402,6 @@ void notify_forget_ring(void *ctx, const char *name)
 
 		snprintf(full, sizeof(full), "%s.%s", name, notify_kinds[k]);
 		notify_forget_one(ctx, full);
+		TESTPOINT("succeed-forgot");
 	}
 }

@@ -47,11 +47,12 @@ void notify_store_listener(const struct notify *notify, int fd);
 void notify_forget_listener(const struct notify *notify);
 
 /*
- * The rings of one shard that survived, oldest generation first. *ret_fds is an array of as many
- * as are returned, to be freed by the caller; the fds are the caller's too. 0 also without memory.
+ * The rings of one shard that survived, oldest generation first: *ret_fds is an array of *ret_n, to
+ * be freed by the caller; the fds are the caller's too. Part of a ring, which is what a daemon
+ * leaves that dies while it stores or forgets one, is closed and removed from the store. -ENOMEM.
  */
-size_t notify_take_rings(struct notify *notify, const uint8_t uuid[16], uint32_t shard,
-			 struct region_fds **ret_fds);
+int notify_take_rings(struct notify *notify, const uint8_t uuid[16], uint32_t shard,
+		      struct region_fds **ret_fds, size_t *ret_n);
 /* Closes what nobody has taken, and has it removed from the store. Returns how many. */
 size_t notify_drop_rest(struct notify *notify);
 

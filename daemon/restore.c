@@ -261,14 +261,19 @@ static int restore_plan_shard(struct server *server, struct registry_stream *str
 			      uint32_t number)
 {
 	struct restore_shard *s = calloc(1, sizeof(*s));
+	int r;
 
 	if (!s)
 		return -ENOMEM;
+	r = notify_take_rings(server->notify, stream->uuid, number, &s->survivors, &s->n_survivors);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
 	s->job = (struct worker_job){ .run = restore_ring, .done = restore_have_ring };
 	s->server = server;
 	s->stream = stream;
 	s->number = number;
-	s->n_survivors = notify_take_rings(server->notify, stream->uuid, number, &s->survivors);
 	cds_list_add_tail(&s->node, &server->restore->todo);
 	stream->shards[number].restoring = s;
 	stream->n_restoring++;

@@ -23,7 +23,8 @@ enum {
 	STOPS = 2,
 	CLAIM_TIMEOUT_MS = 200,
 	RING = 256 << 10,
-	ROW = 3, /* daemons that die before they serve */
+	ROW = 3,    /* daemons that die before they serve */
+	MOVES = 20, /* that are cut off and begun again */
 };
 
 static struct party *party;
@@ -228,6 +229,38 @@ START_TEST(daemons_that_die_while_they_recover_are_missed_by_nobody)
 }
 END_TEST
 
+/*
+ * A ring is closed, and its successor is no ring yet when the daemon dies; the next dies while it
+ * lets go of that; the third makes one of the same name. What it stores has to be there for the
+ * fourth, or the shard's publishers would hear that a ring was lost.
+ */
+static void cut_off_twice(void)
+{
+	uint64_t n_killed = harness_n_killed(&party->bus) + 2;
+	struct death death;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/points/row", party->bus.dir);
+	write_text(path, "succeed-forgot\n");
+	come_to("succeed-closed", "", &death);
+	must(harness_until(all_of_row_died, &n_killed, 30), "nobody dies at succeed-forgot");
+	must(harness_until(has_new_daemon, &death, 30), "no daemon came back");
+	party_wait(party, 20, "after a ring that was made twice");
+	death.pid = kill_daemon();
+	must(harness_until(has_new_daemon, &death, 30), "no daemon came back");
+	party_wait(party, 20, "after the last death");
+}
+
+START_TEST(a_ring_that_is_made_twice_is_kept)
+{
+	open_party(500);
+	for (int i = 0; i < MOVES; i++)
+		cut_off_twice();
+	close_party("rings made twice");
+	printf("%d rings made twice\n", MOVES);
+}
+END_TEST
+
 /* LEAT_POINT chooses one. */
 int main(void)
 {
@@ -243,6 +276,7 @@ int main(void)
 	tcase_add_loop_test(tcase, a_daemon_that_dies_at_any_point_is_missed_by_nobody, 0,
 			    (int)points.n);
 	suite_add_tcase(suite, tcase);
+	harness_add(suite, "twice", a_ring_that_is_made_twice_is_kept, 120);
 	harness_add(suite, "rows", daemons_that_die_while_they_recover_are_missed_by_nobody, 240);
 	return harness_main(suite);
 }

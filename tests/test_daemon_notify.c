@@ -200,8 +200,7 @@ static int child_takes_rings(void)
 	unsetenv("NOTIFY_SOCKET");
 	if (notify_new(&notify) < 0)
 		return 1;
-	n = notify_take_rings(notify, uuid, 3, &taken);
-	if (n != 2)
+	if (notify_take_rings(notify, uuid, 3, &taken, &n) < 0 || n != 2)
 		return 2;
 	for (int k = 0; k < REGION_N; k++)
 		if (size_of(taken[0].fd[k]) != 11 + k || size_of(taken[1].fd[k]) != 21 + k)
@@ -209,9 +208,10 @@ static int child_takes_rings(void)
 	if (fcntl(taken[0].fd[0], F_GETFD) != FD_CLOEXEC)
 		return 4;
 	free(taken);
-	if (notify_take_rings(notify, uuid, 4, &taken) != 0 || taken)
+	if (notify_take_rings(notify, uuid, 4, &taken, &n) < 0 || n != 0)
 		return 5;
-	return notify_drop_rest(notify) == 4 ? 0 : 6;
+	free(taken);
+	return notify_drop_rest(notify) == 1 ? 0 : 6;
 }
 
 static int child_takes_listener(void)
@@ -302,6 +302,41 @@ START_TEST(what_belongs_to_no_stream_is_removed_from_the_store)
 }
 END_TEST
 
+/* A whole ring of generation 7 and part of 8. Its next ring will be 8 again: what is stored under
+ * that name after this must stay. */
+static int child_takes_a_part(void)
+{
+	struct region_fds one = make_ring(1), two = make_ring(2), *taken = NULL;
+	int fds[6] = { one.fd[0], one.fd[1], one.fd[2], one.fd[3], two.fd[2], two.fd[3] };
+	size_t n;
+
+	pass(fds, 6,
+	     UUID ".3.7.ring:" UUID ".3.7.publish:" UUID ".3.7.govern:" UUID ".3.7.wait:" UUID
+		  ".3.8.govern:" UUID ".3.8.wait");
+	if (notify_new(&notify) < 0 || notify_take_rings(notify, uuid, 3, &taken, &n) < 0 || n != 1)
+		return 1;
+	notify_store_ring(notify, UUID ".3.8", &two);
+	return notify_drop_rest(notify) == 0 ? 0 : 2;
+}
+
+START_TEST(part_of_a_ring_is_removed_before_one_of_the_same_name_is_stored)
+{
+	static const char *const want[] = {
+		"FDSTOREREMOVE=1\nFDNAME=" UUID ".3.8.govern",
+		"FDSTOREREMOVE=1\nFDNAME=" UUID ".3.8.wait",
+		"FDSTORE=1\nFDPOLL=0\nFDNAME=" UUID ".3.8.ring",
+		"FDSTORE=1\nFDPOLL=0\nFDNAME=" UUID ".3.8.publish",
+		"FDSTORE=1\nFDPOLL=0\nFDNAME=" UUID ".3.8.govern",
+		"FDSTORE=1\nFDPOLL=0\nFDNAME=" UUID ".3.8.wait",
+		"",
+	};
+
+	in_child(child_takes_a_part);
+	for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++)
+		ck_assert_str_eq(message(NULL), want[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("notify");
@@ -319,6 +354,7 @@ int main(void)
 	tcase_add_test(tc, a_listening_socket_is_known_by_what_it_is);
 	tcase_add_test(tc, a_socket_that_we_made_is_known_as_ours);
 	tcase_add_test(tc, what_belongs_to_no_stream_is_removed_from_the_store);
+	tcase_add_test(tc, part_of_a_ring_is_removed_before_one_of_the_same_name_is_stored);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);
