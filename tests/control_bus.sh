@@ -17,14 +17,17 @@ control "a process that has another's pid" daemon/process.c \
 	's/start_time != 0 && now_started != start_time/false \&\& &/' \
 	sys_pid_reuse
 control 'rings that survived are not taken over' daemon/notify.c \
-	'/^size_t notify_take_rings/,/^}/s/while (fds && at < end)/while (false)/' \
+	'/^int notify_take_rings/,/^}/s/at < end;/false;/' \
 	LEAT_CASE='memory-only' sys_keeper.sh
 control 'rings that survived are not taken over, by the account' daemon/notify.c \
-	'/^size_t notify_take_rings/,/^}/s/while (fds && at < end)/while (false)/' \
+	'/^int notify_take_rings/,/^}/s/at < end;/false;/' \
 	CK_RUN_CASE=daemons crash_kills
 control 'systemd is given nothing to keep' daemon/notify.c \
-	'/^size_t notify_take_rings/,/^}/s/while (fds && at < end)/while (false)/' \
+	'/^int notify_take_rings/,/^}/s/at < end;/false;/' \
 	sys_systemd_user.sh
+control 'part of a ring that was let go takes the next of its name with it' daemon/notify.c \
+	's/^\tnotify_drop(notify, first, end);/\t(void)first;/' \
+	CK_RUN_CASE=twice crash_points
 control 'a lock that two daemons can have' daemon/directory.c \
 	's/fcntl(fd, F_OFD_SETLK, &lock) == 0/fcntl(fd, F_OFD_SETLK, \&lock) < 1/' \
 	LEAT_CASE='on both' sys_second_daemon.sh

@@ -33,7 +33,7 @@ control 'an error of write that nobody looks at' persist/store.c \
 	CK_RUN_CASE=faults sys_disk_faults
 control 'no segment to write to, and yet one is looked at' persist/store.c \
 	'/^uint64_t store_room/,/^}/s/if (!store->current)/if (false)/' \
-	CK_RUN_CASE=faults sys_disk_faults
+	test_persist_store
 control 'RLIMIT_FSIZE ends the daemon' daemon/main.c \
 	's/signal(SIGXFSZ, SIG_IGN);/signal(SIGXFSZ, SIG_DFL);/' \
 	CK_RUN_CASE=limit sys_disk_faults

@@ -432,6 +432,10 @@ START_TEST(a_failed_sync_with_nothing_durable_replaces_the_segment)
 	arm(FILE_FDATASYNC, -EIO, 1);
 	store_sync(s.store);
 	ck_assert_int_eq(await_error(&is_sync), -EIO);
+	/* And there is none for a while. */
+	arm(FILE_RENAME, -ENOSPC, -1);
+	ck_assert_int_eq(settle_and(restart_at_durable), -ENOSPC);
+	ck_assert_uint_eq(store_room(s.store), 0);
 	disarm();
 	ck_assert_int_eq(settle_and(restart_at_durable), 0);
 	persist_log_write(&s, &ring, ring.base, 1000);
