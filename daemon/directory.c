@@ -75,7 +75,10 @@ static void directory_say_holder(int fd, const char *path, char *detail, size_t 
 
 	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
 		pid = strtol(text, NULL, 10);
-	snprintf(detail, detail_len, "a daemon runs on %s already: process %ld", path, pid);
+	if (pid > 0)
+		snprintf(detail, detail_len, "a daemon runs on %s already: process %ld", path, pid);
+	else
+		snprintf(detail, detail_len, "a daemon runs on %s already", path);
 }
 
 /* Of the open file, not of the process: no close of another fd of this file ends it. -EBUSY:

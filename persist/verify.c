@@ -193,15 +193,18 @@ static int verify_segments(struct verify *verify, const uint64_t *bases, size_t 
 	return r < 0 ? r : 0;
 }
 
-static void read_checkpoint(struct verify *verify)
+/* That it cannot be opened for want of something else is not said of the checkpoint. */
+static int read_checkpoint(struct verify *verify)
 {
 	struct format_checkpoint slot;
 	int r = checkpoint_read(verify->dir_fd, &slot);
 
-	if (r < 0) {
+	if (r == -ENOENT || r == -EBADMSG || r == -EPROTONOSUPPORT || r == -EIO) {
 		find(verify, VERIFY_CHECKPOINT, 0, 0, 0);
-		return;
+		return 0;
 	}
+	if (r < 0)
+		return r;
 	verify->has_durable = true;
 	verify->durable = slot.durable;
 	/* Whose the directory is, also when every segment's header is damaged. */
@@ -210,6 +213,7 @@ static void read_checkpoint(struct verify *verify)
 	verify->identity.flags = FORMAT_F_CHECKSUM;
 	verify->identity.crc_seed = record_crc_seed(slot.stream_uuid, slot.shard);
 	verify->has_identity = true;
+	return 0;
 }
 
 int verify_dir(const char *path, void (*found)(void *ctx, const struct verify_finding *finding),
@@ -226,11 +230,10 @@ int verify_dir(const char *path, void (*found)(void *ctx, const struct verify_fi
 		return dir_fd;
 	verify.dir_fd = dir_fd;
 	/* The checkpoint first: the segments that it speaks of are there then. */
-	read_checkpoint(&verify);
-	r = segment_list(dir_fd, &bases, &n);
-	if (r < 0)
-		return r;
-	if (n > 0)
+	r = read_checkpoint(&verify);
+	if (r == 0)
+		r = segment_list(dir_fd, &bases, &n);
+	if (r == 0 && n > 0)
 		r = verify_segments(&verify, bases, n);
 	if (r < 0)
 		return r;

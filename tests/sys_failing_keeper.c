@@ -113,6 +113,8 @@ static void want_sentence(int status)
 		now && now->error > 0 ? strerror(now->error) : "cannot",
 		"cannot",
 		"memory",
+		/* That is how a lock says that somebody has it. */
+		now && (now->error == EAGAIN || now->error == EACCES) ? "already" : "cannot",
 		NULL,
 	};
 

@@ -22,7 +22,11 @@ static unsigned int found[8];
 static struct verify_finding last_found[8];
 static struct verify_stats stats;
 
-/* Reading this segment's header gives this. */
+enum {
+	THE_CHECKPOINT = 1, /* no segment begins there */
+};
+
+/* Reading this segment's header, or the checkpoint, gives this. */
 static uint64_t failing_base;
 static int failing_with;
 
@@ -36,7 +40,10 @@ static bool is_failing(const struct file_event *event)
 	if (n <= 0)
 		return false;
 	path[n] = '\0';
-	persist_log_segment_path(dir, failing_base, name);
+	if (failing_base == THE_CHECKPOINT)
+		snprintf(name, sizeof(name), "%s/%s", dir, FORMAT_CHECKPOINT_NAME);
+	else
+		persist_log_segment_path(dir, failing_base, name);
 	return strcmp(path, name) == 0;
 }
 
@@ -248,6 +255,27 @@ START_TEST(what_says_nothing_of_the_disk_ends_it)
 }
 END_TEST
 
+START_TEST(a_checkpoint_is_called_damaged_only_if_it_is)
+{
+	char path[128];
+
+	failing_base = THE_CHECKPOINT;
+	failing_with = -EMFILE;
+	ck_assert_int_eq(verify(), -EMFILE);
+	ck_assert_uint_eq(found[VERIFY_CHECKPOINT], 0);
+	failing_with = -EIO;
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_CHECKPOINT], 1);
+	failing_with = 0;
+	snprintf(path, sizeof(path), "%s/%s", dir, FORMAT_CHECKPOINT_NAME);
+	for (unsigned int i = 0; i < FORMAT_CHECKPOINT_SLOTS; i++)
+		persist_log_poke(path, i * FORMAT_CHECKPOINT_STRIDE, NULL, 1);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(found[VERIFY_CHECKPOINT], 1);
+	ck_assert_uint_eq(stats.n_damaged, 1);
+}
+END_TEST
+
 START_TEST(an_empty_directory_has_no_checkpoint_and_nothing_else_wrong)
 {
 	char empty[64];
@@ -281,6 +309,7 @@ int main(void)
 		       what_is_broken_at_the_end_is_damage_where_it_was_durable_or_nobody_knows);
 	tcase_add_test(tc, a_header_that_the_disk_does_not_give_is_damaged_and_hides_no_other);
 	tcase_add_test(tc, what_says_nothing_of_the_disk_ends_it);
+	tcase_add_test(tc, a_checkpoint_is_called_damaged_only_if_it_is);
 	tcase_add_test(tc, an_empty_directory_has_no_checkpoint_and_nothing_else_wrong);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
