@@ -15,8 +15,9 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/leat-controls.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 status=0
 
-# The command that made the objects, without the folder's own warnings.
-read -ra flags <"$build/flags"
+# The command that made the objects, without the folder's own warnings, and quoted for a shell.
+flags=()
+eval "flags=($(<"$build/flags"))"
 read -ra libs < <(pkg-config --libs check jansson libxxhash liburing liburcu-memb liburcu-cds \
 	numa sqlite3 libsystemd)
 

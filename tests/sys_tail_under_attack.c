@@ -489,7 +489,7 @@ static void make_streams(const struct harness_bus *bus)
 	static const char *const names[] = { "ping", "pong", "kept" };
 	struct leat_stream_options options;
 	struct leat_bus *handle = harness_connect(bus);
-	char name[16];
+	char name[24];
 
 	leat_stream_options_init(&options);
 	options.mode = 0644;
