@@ -131,7 +131,7 @@ tobj = $(patsubst %.c,$(B)/tobj/%.o,$(1))
 
 LIB_SRCS := $(CLIENTLIB_SRCS) $(SHM_SRCS) $(CLIENTLIB_PERSIST_SRCS)
 C_TESTS := $(filter %.c,$(UNIT_TESTS) $(FUZZ_TESTS) $(STRESS_TESTS) \
-	$(CRASH_TESTS) $(SYS_TESTS) $(BENCH_PROGRAMS))
+	$(CRASH_TESTS) $(SYS_TESTS))
 PRODUCT_SRCS := $(sort $(LIB_SRCS) $(PERSIST_SRCS) $(DAEMON_SRCS) $(TOOLS_SRCS))
 TEST_SRCS := $(PRODUCT_SRCS) $(TEST_HELPER_SRCS) $(C_TESTS) tests/fuzz_main.c \
 	tests/testpoint_dir.c tests/fault_file.c tests/counts.c tests/fail_calls.c

@@ -172,6 +172,23 @@ int directory_remove(const char *base, const char *name)
 	return r;
 }
 
+int directory_each(const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	struct stat st;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' &&
+		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode))
+			each(ctx, entry->d_name);
+	closedir(dir);
+	return 0;
+}
+
 static int directory_is_record_file(const char *path, const struct stat *st, int type,
 				    struct FTW *ftw)
 {

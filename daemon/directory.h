@@ -29,6 +29,10 @@ int directory_lock(const char *path, const char *name, int *ret_fd, char *detail
  */
 int directory_remove(const char *base, const char *name);
 
+/* Gives each() the names of all directories in `path`, hidden ones left out. 0 also when it is not
+ * there. */
+int directory_each(const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+
 /* True when a segment anywhere below base/name is longer than its header. */
 bool directory_holds_records(const char *base, const char *name);
 

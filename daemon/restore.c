@@ -361,6 +361,43 @@ static void restore_cleaned(struct worker_job *job)
 	free(job);
 }
 
+/* ---- what the catalogue does not say ---- */
+
+struct restore_unknown {
+	struct server *server;
+	size_t n;
+	char name[NAME_MAX + 1]; /* of one of them */
+};
+
+static void restore_see_directory(void *ctx, const char *name)
+{
+	struct restore_unknown *unknown = ctx;
+	struct restore_leftover *leftover;
+
+	if (registry_find(&unknown->server->registry, name))
+		return;
+	cds_list_for_each_entry(leftover, &unknown->server->restore->leftovers, node)
+		if (strcmp(leftover->row.name, name) == 0)
+			return;
+	if (unknown->n++ == 0)
+		snprintf(unknown->name, sizeof(unknown->name), "%s", name);
+}
+
+/* With a catalogue that is new, or an old one put back, streams are there that nobody serves. */
+static void restore_say_unknown(struct server *server)
+{
+	struct restore_unknown unknown = { .server = server };
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/streams", server->config->data);
+	directory_each(path, restore_see_directory, &unknown);
+	if (unknown.n > 0)
+		log_warning("Directories in %s of no stream that the catalogue knows: %zu, one of "
+			    "them %s. What is in them is not served: put the catalogue back that "
+			    "knows them, or move them away",
+			    path, unknown.n, unknown.name);
+}
+
 /* ---- beginning and end ---- */
 
 static void restore_end(struct server *server)
@@ -399,6 +436,8 @@ int restore_begin(struct server *server)
 	CDS_INIT_LIST_HEAD(&restore->requests);
 	CDS_INIT_LIST_HEAD(&restore->leftovers);
 	r = catalogue_each_stream(server->catalogue, restore_stream, server);
+	if (r == 0)
+		restore_say_unknown(server);
 	cds_list_for_each_entry_safe(leftover, next_leftover, &restore->leftovers, node) {
 		leftover->job =
 			(struct worker_job){ .run = restore_clean, .done = restore_cleaned };

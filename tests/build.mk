@@ -138,7 +138,10 @@ SYS_TESTS += \
 	tests/sys_control_keep.sh \
 	tests/sys_damage.c \
 	tests/sys_disk_faults.c \
+	tests/sys_failing_clients.c \
+	tests/sys_failing_commands.c \
 	tests/sys_failing_daemon.c \
+	tests/sys_failing_keeper.c \
 	tests/sys_idle.sh \
 	tests/sys_keeper.sh \
 	tests/sys_kill_daemon.c \
@@ -171,13 +174,6 @@ CONTROLS += \
 	tests/control_stops.sh \
 	tests/control_storage.sh \
 	# end of CONTROLS
-
-# Programs that are built with the tests but only run by hand.
-BENCH_PROGRAMS += \
-	tests/sys_failing_clients.c \
-	tests/sys_failing_commands.c \
-	tests/sys_failing_keeper.c \
-	# end of BENCH_PROGRAMS
 
 LINTS += \
 	tests/lint_abi.sh \

@@ -94,9 +94,30 @@ shows_json()
 	equal "$(head -n 1 "$dir/out" | jq -r '.segment.shard, .segment.crc_ok' | xargs)" '1 true'
 }
 
+names_what_is_not_served()
+{
+	some_segments
+	bus_stop
+	has_text "$dir/leatd.log" 'that the catalogue knows' && fail 'it misses what is there'
+	mkdir "$dir/old"
+	mv "$dir"/data/catalogue.db* "$dir/old"
+	bus_start
+	has_text "$dir/leatd.log" 'no stream that the catalogue knows: 1, one of them s\.' ||
+		fail "it says: $(tail -n 5 "$dir/leatd.log")"
+	leat stream create s 2>"$dir/err" && fail 'a stream is made over what is there'
+	has_text "$dir/err" 'streams/s exists, though there is no such stream: move it away' ||
+		fail "it says: $(cat "$dir/err")"
+	bus_stop
+	rm "$dir"/data/catalogue.db*
+	mv "$dir"/old/* "$dir/data"
+	bus_start
+	equal "$(leat sub s -o earliest -e | wc -l)" 2500 'records of the catalogue put back'
+}
+
 harness_case 'verify finds nothing where nothing is damaged, with and without a daemon' \
 	finds_nothing
 harness_case 'verify finds one bit, names its range, and reads on' finds_a_bit
+harness_case 'a daemon whose catalogue is gone names what it does not serve' names_what_is_not_served
 harness_case 'dump shows records, and damage where it is' shows_a_segment
 harness_case 'dump --json can be read by programs' shows_json
 harness_end
