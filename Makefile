@@ -328,7 +328,7 @@ check-hostile: all $(hostile_PROGRAMS)  ## run the tests of hostile clients; the
 fuzz: $(call program,$(filter %.c,$(FUZZ_TESTS)))  ## VARIANT=fuzz: each fuzzer for FUZZ_SECONDS, 60 by default
 	$(Q)$(TEST_ENV) tests/fuzz_long.sh $^
 FULL_TESTS := tests/crash_persist_damage.c tests/crash_persist_power.c tests/sys_disk_faults.c \
-	tests/crash_daemon_catalogue.c tests/control_failing.sh tests/sys_failing_clients.c \
+	tests/crash_daemon_catalogue.c tests/sys_failing_clients.c \
 	tests/sys_failing_commands.c tests/sys_failing_daemon.c tests/sys_failing_keeper.c
 check-full: tests  ## run the long forms of the gates
 	$(Q)LEAT_FULL=1 $(TEST_ENV) $(RUN) $(call program,$(FULL_TESTS))

@@ -171,6 +171,7 @@ SYS_TESTS += \
 # Guards are taken out, and the gate that is there for each has to fail.
 CONTROLS += \
 	tests/control_bus.sh \
+	tests/control_failing.sh \
 	tests/control_stops.sh \
 	tests/control_storage.sh \
 	# end of CONTROLS
