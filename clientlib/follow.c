@@ -104,7 +104,7 @@ int follow_successor(struct leat_publisher *publisher, struct publish_shard *sha
 	struct attach_request request = request_of(publisher, shard);
 	struct deadline deadline = DEADLINE(FOLLOW_REQUEST_NS);
 	struct attach_reply reply;
-	uint32_t slot = shard->rp.owner, epoch = control_epoch(control);
+	uint32_t epoch = control_epoch(control);
 	int r;
 
 	request.at_least = shard->ring->generation + 1;
@@ -113,8 +113,8 @@ int follow_successor(struct leat_publisher *publisher, struct publish_shard *sha
 		return 0;
 	if (r < 0)
 		return r;
-	if (reply.slot != slot)
-		(void)attach_end(control, publisher->stream, shard->shard, slot);
+	/* Another slot: the daemon does not know the old one as ours. Its number may stand for one
+	 * of another publisher of this process by now, so it is not given back. */
 	shard->epoch = epoch;
 	publish_sign(shard, reply.publisher);
 	r = take_ring(publisher, shard, &reply);

@@ -99,12 +99,15 @@ static int attach_parse(const json_t *request, struct attach *a)
 
 /* ---- publisher slots ---- */
 
-/* True when the slot is the process' own from before; then it keeps it. */
+/*
+ * True when the slot is the process' own from before; then it keeps it. In a ring that died with
+ * its daemon it was another one: its number may be that of another publisher of the process by now.
+ */
 static bool attach_keeps_slot(struct attach *a, struct process *process)
 {
 	struct process_slot *slot;
 
-	if (!a->reattach)
+	if (!a->reattach || a->had_generation < shard_origin(attach_shard(a)))
 		return false;
 	slot = process_find_slot(process, a->stream, a->shard, a->slot);
 	if (!slot)

@@ -398,6 +398,16 @@ int shard_region_fds(struct shard *shard, enum region_access access, uint32_t at
 	return r;
 }
 
+uint32_t shard_origin(const struct shard *shard)
+{
+	uint32_t origin;
+
+	shard_lock(shard);
+	origin = shard->cur.ring->govern->origin;
+	shard_unlock(shard);
+	return origin;
+}
+
 int shard_kick_fd(const struct shard *shard)
 {
 	return shard->kick_fd;

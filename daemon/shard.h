@@ -118,6 +118,8 @@ struct shard *shard_free(struct shard *shard);
  */
 int shard_region_fds(struct shard *shard, enum region_access access, uint32_t at_least,
 		     uint32_t *ret_generation, struct region_fds *ret_fds);
+/* The generation of the first ring that the newest one goes on from: slots are the same since. */
+uint32_t shard_origin(const struct shard *shard);
 /* The eventfd that wakes the drain for this shard; stays the shard's. */
 int shard_kick_fd(const struct shard *shard);
 

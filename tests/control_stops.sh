@@ -28,6 +28,9 @@ control 'what died with its ring is called durable' clientlib/ack.c \
 control 'rings of two daemons within a second are taken for the same' daemon/server.c \
 	's/ + n_daemons \* SERVER_GENERATIONS/ + 0 * n_daemons/' \
 	sys_kill_daemon
+control 'a publisher keeps the slot that it had in a ring that was lost' daemon/attach.c \
+	's/ || a->had_generation < shard_origin(attach_shard(a))//' \
+	CK_RUN_CASE=slots sys_kill_daemon
 control 'a death is noticed 15 ms late' daemon/process.c \
 	's/^	process->dead = true;/	process->dead = true; poll(NULL, 0, 15);/' \
 	CK_RUN_CASE=one stress_publisher_killed

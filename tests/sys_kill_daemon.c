@@ -362,6 +362,83 @@ START_TEST(who_follows_rings_that_die_quickly_one_after_the_other_gets_what_come
 }
 END_TEST
 
+/* ---- several publishers in one process ---- */
+
+enum {
+	THREADS = 3, /* each with a publisher of its own, as a program with threads has them */
+};
+
+struct several {
+	struct alone alone;
+	struct leat_publisher *publishers[THREADS];
+};
+
+static void open_several(struct several *several)
+{
+	open_alone(&several->alone);
+	several->alone.publisher = leat_publisher_close(several->alone.publisher);
+	for (int i = 0; i < THREADS; i++)
+		several->publishers[i] = harness_publisher(several->alone.handle, "plain");
+}
+
+static void close_several(struct several *several)
+{
+	for (int i = 0; i < THREADS; i++)
+		leat_publisher_close(several->publishers[i]);
+	close_alone(&several->alone);
+}
+
+/* What the i-th publishes becomes durable, once it has heard of a ring that was lost. */
+static void publish_durable(struct several *several, int i)
+{
+	struct leat_record record = { .value = "x", .value_len = 1, .shard = 0 };
+	struct leat_publisher *publisher = several->publishers[i];
+	struct leat_result result;
+	int r;
+
+	do {
+		r = leat_publish_timed(publisher, &record, long_ns, &result);
+		must(r == 0, "publisher %d: %s", i, leat_publisher_detail(publisher));
+		r = leat_wait(publisher, 0, result.pos, LEAT_ACK_DURABLE, long_ns / 3);
+	} while (r == -ESTALE);
+	must(r == 0, "publisher %d after the restart: %s", i, leat_publisher_detail(publisher));
+}
+
+/* The last one comes back first, and gets the slot that the first one had in the ring before. */
+static void all_come_back(struct several *several)
+{
+	for (int i = THREADS - 1; i >= 0; i--)
+		publish_durable(several, i);
+	for (int i = 0; i < THREADS; i++)
+		publish_durable(several, i);
+	ck_assert_int_eq(harness_figure(several->alone.handle, "plain", "publishers"), THREADS);
+}
+
+START_TEST(publishers_of_one_process_get_slots_of_their_own_after_a_ring_was_lost)
+{
+	struct several several;
+
+	open_several(&several);
+	harness_bus_kill(&several.alone.bus);
+	harness_bus_restart(&several.alone.bus);
+	all_come_back(&several);
+	close_several(&several);
+}
+END_TEST
+
+/* Then the rings say that they have successors, and who follows asks another way. */
+START_TEST(publishers_of_one_process_get_slots_of_their_own_after_a_stop)
+{
+	struct several several;
+
+	open_several(&several);
+	harness_bus_stop(&several.alone.bus);
+	harness_bus_restart(&several.alone.bus);
+	all_come_back(&several);
+	close_several(&several);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("sys_kill_daemon");
@@ -378,5 +455,9 @@ int main(void)
 	tcase_add_test(tcase,
 		       who_follows_rings_that_die_quickly_one_after_the_other_gets_what_comes);
 	suite_add_tcase(suite, tcase);
+	harness_add(suite, "slots",
+		    publishers_of_one_process_get_slots_of_their_own_after_a_ring_was_lost, 120);
+	harness_add(suite, "slots", publishers_of_one_process_get_slots_of_their_own_after_a_stop,
+		    120);
 	return harness_main(suite);
 }
