@@ -576,6 +576,9 @@ static int keeper_prepare(struct keeper *k, const char *runtime)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	/* A log that nobody reads any more, or that may not grow, is not worth the rings. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	r = keeper_open_signals(k);
 	return r < 0 ? r : keeper_open_socket(k, runtime);
 }

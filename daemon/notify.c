@@ -169,6 +169,11 @@ bool notify_has_store(const struct notify *notify)
 	return notify->has_store && notify_send(notify, "FDPOLL=0", NULL, 0) == 0;
 }
 
+bool notify_may_keep(const struct notify *notify)
+{
+	return notify->has_store;
+}
+
 uint64_t notify_watchdog_ns(const struct notify *notify)
 {
 	return notify->watchdog_ns;

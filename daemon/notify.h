@@ -26,6 +26,8 @@ struct notify *notify_free(struct notify *notify);
 
 /* True when fds can be kept and the manager is still there: asks it. */
 bool notify_has_store(const struct notify *notify);
+/* True when fds may be kept, for who cannot ask because of what fails just now. */
+bool notify_may_keep(const struct notify *notify);
 /* The interval at which notify_watchdog() is wanted, 0 = not at all. */
 uint64_t notify_watchdog_ns(const struct notify *notify);
 

@@ -292,6 +292,17 @@ int server_step(struct server *server, int timeout_ms)
 	return 0;
 }
 
+static void server_begin_end(struct server *server, bool keep)
+{
+	server->keep_rings = keep;
+	store_relaxed(&server->stopping, true);
+	server->stop_by_ns = clock_now_ns(CLOCK_MONOTONIC) + server->config->stop_timeout_ns;
+	server->watchdog_ns = 0;
+	listener_close(server, keep);
+	session_end_all(server);
+	stream_stop_all(server, keep);
+}
+
 void server_stop(struct server *server)
 {
 	bool keep;
@@ -299,16 +310,10 @@ void server_stop(struct server *server)
 	if (load_relaxed(&server->stopping))
 		return;
 	keep = notify_has_store(server->notify);
-	server->keep_rings = keep;
 	log_notice("Stopping: draining what is committed%s",
 		   keep ? "; the rings stay with the service manager" : "");
 	notify_stopping(server->notify);
-	store_relaxed(&server->stopping, true);
-	server->stop_by_ns = clock_now_ns(CLOCK_MONOTONIC) + server->config->stop_timeout_ns;
-	server->watchdog_ns = 0;
-	listener_close(server, keep);
-	session_end_all(server);
-	stream_stop_all(server, keep);
+	server_begin_end(server, keep);
 }
 
 static bool server_workers_idle(const struct server *server)
@@ -533,12 +538,16 @@ int server_new(struct config *config, struct notify *notify, struct server **ret
 
 /* ---- the end ---- */
 
-/* Shards that are served cannot be freed: when something failed half-way they are stopped first. */
+/*
+ * Shards that are served cannot be freed: when something failed half-way they are stopped first.
+ * The manager hears of no stop: it would let go of the rings, and the next daemon is to have them.
+ */
 static int server_quiesce(struct server *server)
 {
 	if (server->worked.source.fd < 0 || !server->workers[SERVER_N_WORKERS - 1])
 		return 0;
-	server_stop(server);
+	if (!load_relaxed(&server->stopping))
+		server_begin_end(server, notify_may_keep(server->notify));
 	return server_run(server);
 }
 

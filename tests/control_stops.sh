@@ -31,6 +31,9 @@ control 'rings of two daemons within a second are taken for the same' daemon/ser
 control 'a publisher keeps the slot that it had in a ring that was lost' daemon/attach.c \
 	's/ || a->had_generation < shard_origin(attach_shard(a))//' \
 	CK_RUN_CASE=slots sys_kill_daemon
+control 'a daemon that cannot start says that it stops, and the rings are let go' daemon/server.c \
+	's/^		server_begin_end(server, notify_may_keep(server->notify));/		server_stop(server);/' \
+	CK_RUN_CASE=starts sys_kill_daemon
 control 'a death is noticed 15 ms late' daemon/process.c \
 	's/^	process->dead = true;/	process->dead = true; poll(NULL, 0, 15);/' \
 	CK_RUN_CASE=one stress_publisher_killed

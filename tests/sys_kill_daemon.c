@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -265,13 +266,18 @@ struct alone {
 	struct leat_subscriber *subscriber;
 };
 
-static void open_alone(struct alone *alone)
+static void open_alone_with(struct alone *alone, unsigned flags)
 {
-	harness_bus_start(&alone->bus, 0);
+	harness_bus_start(&alone->bus, flags);
 	alone->handle = harness_connect(&alone->bus);
 	harness_stream(alone->handle, "plain", 1, 64 << 10, NULL);
 	alone->subscriber = harness_subscriber(alone->handle, "plain");
 	alone->publisher = harness_publisher(alone->handle, "plain");
+}
+
+static void open_alone(struct alone *alone)
+{
+	open_alone_with(alone, 0);
 }
 
 static void close_alone(struct alone *alone)
@@ -358,6 +364,56 @@ START_TEST(who_follows_rings_that_die_quickly_one_after_the_other_gets_what_come
 		harness_bus_kill(&alone.bus);
 		harness_bus_restart(&alone.bus);
 	}
+	close_alone(&alone);
+}
+END_TEST
+
+/* ---- daemons that cannot start for a while ---- */
+
+/* A catalogue that cannot be opened, as on a disk that is not there yet. */
+static void hide_catalogue(const struct harness_bus *bus, bool hide)
+{
+	char path[128], aside[128];
+
+	snprintf(path, sizeof(path), "%s/data/catalogue.db", bus->dir);
+	snprintf(aside, sizeof(aside), "%s/catalogue.db", bus->dir);
+	if (hide)
+		must(rename(path, aside) == 0 && mkdir(path, 0700) == 0, "%s: %s", path,
+		     strerror(errno));
+	else
+		must(rmdir(path) == 0 && rename(aside, path) == 0, "%s: %s", path, strerror(errno));
+}
+
+/* The keeper has another child than not_pid. */
+static bool has_other_child(void *arg)
+{
+	const struct goal *goal = arg;
+	pid_t pid = harness_kept_pid(goal->bus);
+
+	return pid > 0 && pid != goal->not_pid;
+}
+
+START_TEST(rings_outlive_daemons_that_cannot_start_for_a_while)
+{
+	struct goal goal;
+	struct alone alone;
+	uint64_t pos;
+
+	open_alone_with(&alone, HARNESS_KEEP);
+	goal = (struct goal){ .bus = &alone.bus, .not_pid = harness_kept_pid(&alone.bus) };
+	must(kill(goal.not_pid, SIGSTOP) == 0 &&
+		     harness_until(harness_is_stopped, &goal.not_pid, 5),
+	     "SIGSTOP");
+	hide_catalogue(&alone.bus, true);
+	must(kill(goal.not_pid, SIGKILL) == 0, "kill: %s", strerror(errno));
+	/* One fails, and another is started all the same. */
+	for (int i = 0; i < 3; i++) {
+		must(harness_until(has_other_child, &goal, 20), "start %d does not come", i);
+		goal.not_pid = harness_kept_pid(&alone.bus);
+	}
+	pos = publish_one(&alone);
+	hide_catalogue(&alone.bus, false);
+	ck_assert_int_eq(wait_durable(&alone, pos), 0);
 	close_alone(&alone);
 }
 END_TEST
@@ -459,5 +515,6 @@ int main(void)
 		    publishers_of_one_process_get_slots_of_their_own_after_a_ring_was_lost, 120);
 	harness_add(suite, "slots", publishers_of_one_process_get_slots_of_their_own_after_a_stop,
 		    120);
+	harness_add(suite, "starts", rings_outlive_daemons_that_cannot_start_for_a_while, 120);
 	return harness_main(suite);
 }

@@ -220,6 +220,37 @@ START_TEST(fds_are_kept_and_given_back)
 }
 END_TEST
 
+/* It has something to say at each death. */
+START_TEST(nobody_who_reads_the_log_is_no_reason_to_lose_what_is_kept)
+{
+	int ends[2], said = dup(STDERR_FILENO);
+	pid_t pid;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	close(ends[0]);
+	signal(SIGPIPE, SIG_DFL);
+	dup2(ends[1], STDERR_FILENO);
+	pid = start("scd");
+	dup2(said, STDERR_FILENO);
+	ck_assert_int_eq(end_of(pid), 0);
+	ck_assert_int_eq(count_starts(dir), 3);
+	close(ends[1]);
+	close(said);
+}
+END_TEST
+
+START_TEST(a_log_that_may_not_grow_is_no_reason_either)
+{
+	pid_t pid = start("w");
+
+	ck_assert(until_starts(1));
+	/* As the kernel does who writes beyond the limit. */
+	kill(pid, SIGXFSZ);
+	kill(pid, SIGTERM);
+	ck_assert_int_eq(end_of(pid), 0);
+}
+END_TEST
+
 START_TEST(a_daemon_that_ends_cleanly_ends_the_keeper)
 {
 	ck_assert_int_eq(end_of(start("z")), 0);
@@ -354,6 +385,8 @@ int main(int argc, char **argv)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, fds_are_kept_and_given_back);
+	tcase_add_test(tc, nobody_who_reads_the_log_is_no_reason_to_lose_what_is_kept);
+	tcase_add_test(tc, a_log_that_may_not_grow_is_no_reason_either);
 	tcase_add_test(tc, a_daemon_that_ends_cleanly_ends_the_keeper);
 	tcase_add_test(tc, a_daemon_that_cannot_start_is_not_tried_again);
 	tcase_add_test(tc, a_daemon_that_was_ready_once_is_started_also_after_an_error);
