@@ -197,14 +197,16 @@ static void server_reserve_publishers(struct server *server)
 	server_submit(server, SERVER_WORKER_CATALOGUE, &reserve->job);
 }
 
-/* A ring that takes over from another has one more than that, which is less than these gain. */
+/*
+ * A ring that takes over from another has one more than that, which is less than these gain. By the
+ * clock that nobody sets: neither rings nor who holds one are older than the machine's start.
+ */
 uint32_t server_first_generation(const struct server *server)
 {
-	const uint64_t year_2024_s = 1704067200;
-	uint64_t now_s = max_u64(clock_now_ns(CLOCK_REALTIME) / NS_PER_S, year_2024_s);
+	uint64_t now_s = clock_now_ns(CLOCK_BOOTTIME) / NS_PER_S;
 	uint64_t n_daemons = server->publisher_first / SERVER_PUBLISHERS;
 
-	return (uint32_t)(now_s - year_2024_s + n_daemons * SERVER_GENERATIONS);
+	return (uint32_t)(now_s + n_daemons * SERVER_GENERATIONS);
 }
 
 int server_take_publisher(struct server *server, uint32_t *ret_publisher)

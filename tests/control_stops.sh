@@ -28,6 +28,9 @@ control 'what died with its ring is called durable' clientlib/ack.c \
 control 'rings of two daemons within a second are taken for the same' daemon/server.c \
 	's/ + n_daemons \* SERVER_GENERATIONS/ + 0 * n_daemons/' \
 	sys_kill_daemon
+control 'rings are counted by the wall clock' daemon/server.c \
+	'/^uint32_t server_first_generation/,/^}/s/CLOCK_BOOTTIME/CLOCK_REALTIME/' \
+	LEAT_CASE='a clock that was set back' sys_scarcity.sh
 control 'a publisher keeps the slot that it had in a ring that was lost' daemon/attach.c \
 	's/ || a->had_generation < shard_origin(attach_shard(a))//' \
 	CK_RUN_CASE=slots sys_kill_daemon

@@ -96,6 +96,30 @@ clock_jumps()
 	bus_stop
 }
 
+# Rings die with their daemon, and the next one's clock is a day behind: who publishes follows it.
+clock_set_back()
+{
+	local pid
+	make_clock
+	export CLOCK_OFFSET=$dir/offset
+	LD_PRELOAD=$dir/clock.so bus_start
+	leat stream create log --ring 64K
+	mkfifo "$dir/records"
+	timeout 30 "$LEAT_BUILD/leat" pub log <"$dir/records" &
+	pid=$!
+	exec 5>"$dir/records"
+	echo 1 >&5
+	until_true 10 figure_is_at_least log records 1 || fail 'the first record is not there'
+	bus_stop
+	set_clock -86400
+	LD_PRELOAD=$dir/clock.so bus_start 5>&-
+	echo 2 >&5
+	exec 5>&-
+	wait "$pid" || fail 'the publisher does not come to the new daemon'
+	leat sub log -o earliest -e | cmp - <(seq 2) || fail 'not both are there'
+	bus_stop
+}
+
 # ---- memory ---------------------------------------------------------------------
 
 limit_memory()
@@ -208,6 +232,8 @@ full_shm()
 
 harness_case 'a clock that jumps by a second to a century deletes nothing and stops nobody' \
 	clock_jumps
+harness_case 'a clock that was set back between two daemons keeps no publisher from the second' \
+	clock_set_back
 harness_case 'in 64 MiB what does not fit is refused and the rest goes on' little_memory
 harness_case 'a full runtime directory is nothing, and a daemon comes back to it' full_run
 harness_case 'a full /dev/shm is nothing' full_shm
