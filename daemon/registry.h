@@ -67,6 +67,7 @@ struct registry_stream {
 	struct cds_list_head checkpoints; /* RCU */
 	uint32_t n_checkpoints;
 	uint32_t n_checkpoint_jobs; /* control thread: being stored */
+	int checkpoints_error;      /* why they could not be read when the daemon started */
 	/* Control thread: jobs that use it; it is not removed before they are over. */
 	uint32_t n_jobs;
 	bool altering;

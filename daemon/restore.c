@@ -317,6 +317,7 @@ static int restore_live(struct server *server, const struct catalogue_stream *ro
 	if (r < 0)
 		log_error("The checkpoints of stream %s cannot be read: %s", row->name,
 			  strerror(-r));
+	stream->checkpoints_error = r;
 	r = 0;
 	for (uint32_t i = 0; r == 0 && i < stream->n_shards; i++)
 		r = restore_plan_shard(server, stream, i);

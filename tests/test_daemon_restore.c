@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -324,6 +325,63 @@ START_TEST(a_new_ring_says_where_the_log_begins_before_the_drain_has_looked)
 }
 END_TEST
 
+/* ---- where subscribers are ---- */
+
+#define CHECKPOINT_GET "{\"op\":\"checkpoint-get\",\"stream\":\"events\",\"name\":\"me\"}"
+
+static void change_catalogue(const char *sql)
+{
+	char path[128];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/catalogue.db", bed.dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void connect_again(struct daemon_bed_client *client)
+{
+	daemon_bed_start(&bed);
+	daemon_bed_connect(&bed, client);
+}
+
+static void stop_again(struct daemon_bed_client *client)
+{
+	daemon_bed_disconnect(client);
+	daemon_bed_stop(&bed);
+}
+
+/* Who is told of no checkpoint begins somewhere else, and misses what lies between. */
+START_TEST(a_checkpoint_that_cannot_be_read_is_not_called_none)
+{
+	struct daemon_bed_client client;
+
+	connect_again(&client);
+	ck_assert_int_eq(daemon_bed_ask(&client, CREATE, "events"), 0);
+	ck_assert_int_eq(daemon_bed_ask(&client, "{\"op\":\"checkpoint\",\"stream\":\"events\","
+						 "\"name\":\"me\",\"positions\":[[1,4293918720]]}"),
+			 0);
+	stop_again(&client);
+
+	change_catalogue("ALTER TABLE checkpoints RENAME TO elsewhere");
+	connect_again(&client);
+	ck_assert_int_lt(daemon_bed_ask(&client, CHECKPOINT_GET), 0);
+	ck_assert_ptr_nonnull(strstr(daemon_bed_sentence(&client), "'events'"));
+	ck_assert_int_ne(daemon_bed_ask(&client, "{\"op\":\"checkpoint-remove\",\"stream\":"
+						 "\"events\",\"name\":\"me\"}"),
+			 -ENOENT);
+	stop_again(&client);
+
+	change_catalogue("ALTER TABLE elsewhere RENAME TO checkpoints");
+	connect_again(&client);
+	ck_assert_int_eq(daemon_bed_ask(&client, CHECKPOINT_GET), 0);
+	ck_assert_uint_eq(json_array_size(json_object_get(client.reply, "positions")), 1);
+	daemon_bed_disconnect(&client);
+	daemon_bed_end(&bed);
+}
+END_TEST
+
 /* A ring as a daemon that died would have left it. */
 static struct ring *leave_ring(uint32_t generation, enum govern_state state,
 			       struct region_fds *ret_fds)
@@ -477,7 +535,7 @@ int main(void)
 {
 	Suite *suite = suite_create("daemon/restore");
 	TCase *bus = tcase_create("bus"), *alone = tcase_create("shard");
-	TCase *later = tcase_create("later");
+	TCase *later = tcase_create("later"), *places = tcase_create("places");
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
@@ -500,6 +558,9 @@ int main(void)
 	tcase_add_test(alone, who_sleeps_when_a_daemon_dies_is_woken_by_the_next);
 	tcase_add_test(alone, a_new_ring_says_where_the_log_begins_before_the_drain_has_looked);
 	suite_add_tcase(suite, alone);
+	tcase_set_timeout(places, 30);
+	tcase_add_test(places, a_checkpoint_that_cannot_be_read_is_not_called_none);
+	suite_add_tcase(suite, places);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
