@@ -81,8 +81,9 @@ static int commit_word(struct leat_publisher *publisher, struct publish_shard *s
 
 	encode_seal(rp->ring, ring_at(rp->ring, pos), pos, word);
 	r = ring_commit(rp, pos, word, n_records);
+	/* One that was followed away from and has no successor died with its daemon. */
 	if (r == 0 && n_records > 0 && shard->claimed_ring &&
-	    ring_state(shard->claimed_ring, NULL) == GOVERN_OPEN)
+	    ring_state(shard->claimed_ring, NULL) != GOVERN_SUCCEEDED)
 		r = detail_fail(&publisher->detail, -ESTALE,
 				"the daemon came back without the ring of stream '%s' shard %u "
 				"that the claim is in: the record was not published",

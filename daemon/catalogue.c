@@ -237,7 +237,7 @@ int catalogue_open(const char *directory, struct catalogue **ret_catalogue, char
 	detail[0] = '\0';
 	if (!c)
 		return -ENOMEM;
-	snprintf(c->path, sizeof(c->path), "%s/catalogue.db", directory);
+	snprintf(c->path, sizeof(c->path), "%s/" CATALOGUE_NAME, directory);
 	mask = umask(0077);
 	r = sqlite3_open_v2(c->path, &c->db, flags, NULL);
 	r = r == SQLITE_OK ? 0 : catalogue_errno(r);

@@ -10,6 +10,8 @@
 
 #include "daemon/options.h"
 
+#define CATALOGUE_NAME "catalogue.db"
+
 struct catalogue;
 
 enum {

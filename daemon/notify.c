@@ -166,7 +166,10 @@ static int notify_send(const struct notify *notify, const char *message, const i
 
 bool notify_has_store(const struct notify *notify)
 {
-	return notify->has_store && notify_send(notify, "FDPOLL=0", NULL, 0) == 0;
+	int r = notify->has_store ? notify_send(notify, "FDPOLL=0", NULL, 0) : -ENOTCONN;
+
+	/* What we lack for asking says nothing of the manager. */
+	return r == 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
 }
 
 bool notify_may_keep(const struct notify *notify)
@@ -285,6 +288,12 @@ void notify_store_listener(const struct notify *notify, int fd)
 void notify_forget_listener(const struct notify *notify)
 {
 	notify_forget_one(notify, NOTIFY_LISTENER);
+}
+
+bool notify_has_rings(const struct notify *notify)
+{
+	/* They come first. */
+	return notify->n_fds > 0 && notify->fds[0].is_ring;
 }
 
 static bool notify_is_of(const struct notify_fd *f, const uint8_t uuid[16], uint32_t shard)

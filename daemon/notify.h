@@ -48,6 +48,8 @@ int notify_take_listener(struct notify *notify, bool *ret_ours);
 void notify_store_listener(const struct notify *notify, int fd);
 void notify_forget_listener(const struct notify *notify);
 
+/* True when rings of a daemon before were passed, whosever they are; asked before any is taken. */
+bool notify_has_rings(const struct notify *notify);
 /*
  * The rings of one shard that survived, oldest generation first: *ret_fds is an array of *ret_n, to
  * be freed by the caller; the fds are the caller's too. Part of a ring, which is what a daemon

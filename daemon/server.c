@@ -406,13 +406,33 @@ static int server_open_drains(struct server *server)
 	return 0;
 }
 
+/* A file system that is not mounted yet must not cost the rings that live: with a new catalogue
+ * they would be nobody's. */
+static int server_want_catalogue(const struct server *server, char *detail, size_t detail_len)
+{
+	char path[PATH_MAX];
+
+	if (!notify_has_rings(server->notify))
+		return 0;
+	snprintf(path, sizeof(path), "%s/" CATALOGUE_NAME, server->config->data);
+	if (access(path, F_OK) == 0)
+		return 0;
+	snprintf(detail, detail_len,
+		 "%s: %s, though rings of its streams are kept: is it mounted? To begin anew, end "
+		 "who keeps them first",
+		 path, strerror(errno));
+	return -ENOENT;
+}
+
 static int server_open_catalogue(struct server *server, char *detail, size_t detail_len)
 {
 	char streams[PATH_MAX];
 	int r;
 
+	r = server_want_catalogue(server, detail, detail_len);
 	snprintf(streams, sizeof(streams), "%s/streams", server->config->data);
-	r = directory_make(streams, 0700, detail, detail_len);
+	if (r == 0)
+		r = directory_make(streams, 0700, detail, detail_len);
 	if (r == 0)
 		r = catalogue_open(server->config->data, &server->catalogue, detail, detail_len);
 	if (r < 0)
