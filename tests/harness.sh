@@ -47,13 +47,15 @@ skip()
 # until_true SECONDS COMMAND...: polls a condition; 1 when it does not come true in time.
 until_true()
 {
-	local limit=$1 start=$EPOCHREALTIME now
+	local left=$(($1 * 1000000)) last=$EPOCHREALTIME now took
 	shift
 	until "$@"; do
 		now=$EPOCHREALTIME
-		if ((${now/./} - ${start/./} > limit * 1000000)); then
-			return 1
-		fi
+		took=$((${now/./} - ${last/./}))
+		# While this did not run either, it was the machine that stood still.
+		left=$((left - (took < 1000000 ? took : 1000000)))
+		last=$now
+		((left >= 0)) || return 1
 		sleep 0.02
 	done
 }

@@ -25,6 +25,8 @@ if [ -z "$logs" ]; then
 	logs=$(mktemp -d "${TMPDIR:-/tmp}/leat-tests.XXXXXX")
 fi
 mkdir -p "$logs" || exit 2
+# libcheck gives a case four seconds, of which a machine may stand still for some.
+export CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT-60}
 
 n_passed=0
 n_failed=0

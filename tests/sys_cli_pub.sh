@@ -142,7 +142,7 @@ interrupted_at_a_full_ring()
 	spawn pub env --default-signal=INT leat pub s "$dir/fifo"
 	exec 9>"$dir/fifo"
 	echo 1 >&9
-	until_true 10 has_records 1 || fail 'the first record does not come'
+	until_true 20 has_records 1 || fail 'the first record does not come'
 	kill -STOP "$bus_pid"
 	seq 2 20000 >&9 &
 	started+=("$!")

@@ -84,7 +84,7 @@ a_small_daemon()
 	leat stream create many --shards 64 --ring 64K --segment 1M
 	seq 20000 | leat pub many
 	kill -KILL "$bus_pid"
-	finish "$bus_pid" 10 && fail "a killed daemon ends well"
+	finish "$bus_pid" 20 && fail "a killed daemon ends well"
 	bus_start
 	seq 20000 | leat pub many
 	equal "$(leat replay many -q 2>/dev/null | wc -l)" 40000

@@ -84,7 +84,7 @@ ring_outlives_the_daemon()
 	pid=$(daemon_pid)
 	kill -STOP "$bus_pid"
 	kill -STOP "$pid"
-	until_true 5 state_is "$pid" T || fail 'SIGSTOP'
+	until_true 20 state_is "$pid" T || fail 'SIGSTOP'
 	# Nobody drains now, and a new client cannot even be let in.
 	kill -KILL "$pid"
 	refused 1 leat stream ls

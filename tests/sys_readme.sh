@@ -48,7 +48,7 @@ programs_work()
 	"$dir/publish" 'good day' >>"$dir/out" || fail "publish ended with status $?"
 	[ "$(grep -c '^durable: shard 0, position [0-9]*$' "$dir/out")" -eq 2 ] ||
 		fail "it says $(cat "$dir/out")"
-	until_true 10 has_lines "$dir/follow.out" 2 || fail 'the subscriber gets nothing'
+	until_true 20 has_lines "$dir/follow.out" 2 || fail 'the subscriber gets nothing'
 	printf 'hello\ngood day\n' | cmp - "$dir/follow.out" || fail 'it gets something else'
 	equal "$(leat sub greetings -o earliest -e -f '%k=%s;')" 'greeting=hello;greeting=good day;'
 	bus_stop
@@ -83,7 +83,7 @@ first_stream_works()
 	[ -S "$dir/x/leat/bus.sock" ] || fail 'the socket is elsewhere'
 	"${as[@]}" leat stream create greetings
 	spawn sub "${as[@]}" leat sub greetings
-	until_true 10 comes_through "${as[@]}" || fail 'nothing comes'
+	until_true 20 comes_through "${as[@]}" || fail 'nothing comes'
 	equal "$("${as[@]}" leat replay greetings | head -n 1)" 'hello world'
 	"${as[@]}" leat stat greetings >"$dir/stat"
 	has_text "$dir/stat" greetings || fail 'stat does not know the stream'

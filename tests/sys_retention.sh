@@ -49,7 +49,7 @@ keeps_to_its_size()
 	watch_while_publishing $(((8 + shards) * mib))
 	kept=$(figure events kept_bytes)
 	[ "$kept" -ge $((8 * mib - (shards + 1) * mib)) ] || fail "only $kept bytes are kept"
-	until_true 10 disk_is_at_most events $(((8 + 2 * shards) * mib)) ||
+	until_true 20 disk_is_at_most events $(((8 + 2 * shards) * mib)) ||
 		fail "$(on_disk events) bytes on disk"
 	bus_stop
 }
@@ -115,9 +115,9 @@ overtaken()
 	leat stream create events --ring 64K --segment 256K --retain-size 1M
 	spawn live leat sub events -o earliest
 	lines 1 | head -n 10 | leat pub events
-	until_true 10 has_lines "$dir/live.out" 10 || fail 'the subscriber gets nothing'
+	until_true 20 has_lines "$dir/live.out" 10 || fail 'the subscriber gets nothing'
 	kill -STOP "$spawned"
-	until_true 5 state_is "$spawned" T || fail 'SIGSTOP'
+	until_true 20 state_is "$spawned" T || fail 'SIGSTOP'
 	lines 20 | leat pub events
 	until_true 20 kept_is_at_most $((mib + 262144)) || fail 'nothing is deleted'
 	kill -CONT "$spawned"

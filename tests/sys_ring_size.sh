@@ -74,9 +74,9 @@ grows()
 	pub=$spawned
 	exec 9>"$dir/fifo"
 	seq 1000 >&9
-	until_true 10 has_lines "$dir/live.out" 1000 || fail 'nothing arrives'
+	until_true 20 has_lines "$dir/live.out" 1000 || fail 'nothing arrives'
 	leat stream set events ring=1M
-	until_true 10 ring_is 1048576 || fail 'the ring is as it was'
+	until_true 20 ring_is 1048576 || fail 'the ring is as it was'
 	seq 1001 50000 >&9
 	exec 9>&-
 	finish "$pub" 20 || fail "the publisher: $(cat "$dir/pub.err")"

@@ -86,7 +86,7 @@ clock_jumps()
 		publish_and_see log $((n + 1)) $((n + 2000))
 		n=$((n + 2000))
 		# The daemon looks at its clock once a second at least.
-		until_true 10 figure_is_at_least log records "$n" || fail 'the drain stands still'
+		until_true 20 figure_is_at_least log records "$n" || fail 'the drain stands still'
 		sleep 1.2
 	done
 	equal "$(daemon_pid)" "$pid" 'the daemon'
@@ -165,12 +165,12 @@ little_memory()
 	while ((i-- > 0)); do
 		leat stream rm "fill$i"
 	done
-	until_true 5 leat stream create again --ring 8M 2>"$dir/refused" ||
+	until_true 20 leat stream create again --ring 8M 2>"$dir/refused" ||
 		fail "what was given back is not there: $(cat "$dir/refused")"
 	publish_and_see again 1 1000
 	equal "$(daemon_pid)" "$pid" 'the daemon'
 	bus_stop
-	until_true 5 is_empty_group "$group"
+	until_true 20 is_empty_group "$group"
 	rmdir "$group"
 }
 

@@ -55,7 +55,7 @@ after_kill()
 	leat stream create events --ring 64K
 	seq 10 | leat pub events
 	kill -KILL "$bus_pid"
-	finish "$bus_pid" 5 || status=$?
+	finish "$bus_pid" 20 || status=$?
 	equal "$status" 137 'status of a killed daemon'
 	refused 1 leat stream ls
 	bus_start

@@ -30,7 +30,7 @@ positions_and_counts()
 	equal "$latest" $((last + 64)) 'the latest position'
 	equal "$(figures events written | sed -n 2p)" "$latest" 'written'
 	equal "$(figures events durable | sed -n 2p)" "$latest" 'durable'
-	until_true 5 is events records 1000 || fail "$(figure events records) records"
+	until_true 20 is events records 1000 || fail "$(figure events records) records"
 	equal "$(figures events records | head -n 1)" 0 'records of the other shard'
 	equal "$(figure events tombstones)" 0
 	equal "$(figure events gaps)" 0
@@ -71,17 +71,17 @@ publishers()
 	pub=$spawned
 	exec 9>"$dir/fifo"
 	seq 1000 >&9
-	until_true 10 is events publishers 1 || fail 'the publisher is not counted'
+	until_true 20 is events publishers 1 || fail 'the publisher is not counted'
 	leat stat events --json >"$dir/json"
 	grep -Eq "\"publishers\":\\[.*\"pid\":${pub}[,}]" "$dir/json" || fail 'its pid is not shown'
 	grep -Eq "\"publishers\":\\[.*\"uid\":$(id -u)[,}]" "$dir/json" ||
 		fail 'its uid is not shown'
 	spawn feed sh -c 'while :; do seq 1000; sleep 0.01; done >&9' 9>&9
-	until_true 10 rates_are_there || fail 'no rate is shown'
+	until_true 20 rates_are_there || fail 'no rate is shown'
 	kill -KILL "$spawned"
 	exec 9>&-
 	finish "$pub" 20 || fail 'the publisher failed'
-	until_true 10 is events publishers 0 || fail 'the publisher is still counted'
+	until_true 20 is events publishers 0 || fail 'the publisher is still counted'
 	bus_stop
 }
 
@@ -97,9 +97,9 @@ named_subscribers()
 	seq 100000 | leat pub events
 	leat sub events -o earliest -c 10 --name slow >"$dir/out"
 	leat sub events -o earliest -e --name fast >"$dir/out"
-	until_true 5 shows_subscriber slow '"where":"disk"' || fail 'one that is far behind'
-	until_true 5 shows_subscriber fast '"where":"ring"' || fail 'one that has kept up'
-	until_true 5 shows_subscriber fast '"lag":0[,}]' || fail 'the lag of one that has kept up'
+	until_true 20 shows_subscriber slow '"where":"disk"' || fail 'one that is far behind'
+	until_true 20 shows_subscriber fast '"where":"ring"' || fail 'one that has kept up'
+	until_true 20 shows_subscriber fast '"lag":0[,}]' || fail 'the lag of one that has kept up'
 	shows_subscriber slow '"lag":[1-9]' || fail 'the lag of one that is far behind'
 	bus_stop
 }

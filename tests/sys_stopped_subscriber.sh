@@ -15,7 +15,7 @@ stop()
 	local pid
 	for pid; do
 		kill -STOP "$pid"
-		until_true 5 state_is "$pid" T || fail "process $pid does not stop"
+		until_true 20 state_is "$pid" T || fail "process $pid does not stop"
 	done
 }
 
@@ -29,7 +29,7 @@ misses_nothing()
 	spawn other leat sub events -o earliest -f '%o %s\n'
 	other=$spawned
 	lines 1 100 | leat pub events
-	until_true 10 has_lines "$dir/stopped.out" 100 || fail 'nothing arrives'
+	until_true 20 has_lines "$dir/stopped.out" 100 || fail 'nothing arrives'
 	# Three times: stopped while 300 rings go by, and live again.
 	for i in 1 2 3; do
 		stop "$stopped"
@@ -42,11 +42,11 @@ misses_nothing()
 		until_true 20 has_lines "$dir/stopped.out" "$total" || fail 'it does not catch up'
 		lines $((total + 1)) $((total + 100)) | leat pub events
 		total=$((total + 100))
-		until_true 10 has_lines "$dir/stopped.out" "$total" || fail 'it does not go on live'
+		until_true 20 has_lines "$dir/stopped.out" "$total" || fail 'it does not go on live'
 	done
 	kill -TERM "$stopped" "$other"
-	finish "$stopped" 5 || fail "status $? of the subscriber that was stopped"
-	finish "$other" 5 || fail "status $? of the other subscriber"
+	finish "$stopped" 20 || fail "status $? of the subscriber that was stopped"
+	finish "$other" 20 || fail "status $? of the other subscriber"
 	same "$dir/other.out" "$dir/stopped.out"
 	[ ! -s "$dir/stopped.err" ] || fail "it complains: $(cat "$dir/stopped.err")"
 	cut -d' ' -f2- "$dir/stopped.out" | cmp - <(lines 1 "$total") || fail 'records are missing'
@@ -84,7 +84,7 @@ costs_publishers_nothing()
 	for ((i = 0; i < 10; i++)); do
 		spawn "sub.$i" leat sub events -o earliest
 		pids+=("$spawned")
-		until_true 10 has_lines "$dir/sub.$i.out" 1 || fail 'nothing arrives'
+		until_true 20 has_lines "$dir/sub.$i.out" 1 || fail 'nothing arrives'
 	done
 	stop "${pids[@]}"
 	for i in 1 2 3; do

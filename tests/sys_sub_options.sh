@@ -79,9 +79,9 @@ starts_at_time()
 {
 	local middle from ns
 	numbers 5000 "$1"
-	until_true 5 past_millisecond "$(leat sub numbers -o earliest -e -f '%T\n' | tail -n 1)"
+	until_true 20 past_millisecond "$(leat sub numbers -o earliest -e -f '%T\n' | tail -n 1)"
 	middle=$(now_ms)
-	until_true 5 past_millisecond "$middle"
+	until_true 20 past_millisecond "$middle"
 	seq 5001 10000 | leat pub numbers
 	leat sub numbers -o "@$middle" -e >"$dir/out"
 	seq 5001 10000 >"$dir/want"

@@ -20,10 +20,10 @@ sub_ends_by_signal()
 	fresh 10
 	for signal in INT TERM HUP; do
 		spawn live $at_terminal leat sub events -o earliest
-		until_true 10 has_lines "$dir/live.out" 10 || fail 'nothing arrives'
+		until_true 20 has_lines "$dir/live.out" 10 || fail 'nothing arrives'
 		kill -s "$signal" "$spawned"
 		status=0
-		finish "$spawned" 2 || status=$?
+		finish "$spawned" 20 || status=$?
 		# An interrupted follower has done what it was asked for.
 		[ "$status" -eq 0 ] || [ "$status" -eq $((128 + $(kill -l "$signal"))) ] ||
 			fail "status $status after SIG$signal"
@@ -41,9 +41,9 @@ pub_ends_by_signal()
 	spawn pub $at_terminal leat pub events "$dir/fifo"
 	exec 9>"$dir/fifo"
 	seq 2 1000 >&9
-	until_true 10 sees 1000 || fail 'what it read is not published while it waits'
+	until_true 20 sees 1000 || fail 'what it read is not published while it waits'
 	kill -INT "$spawned"
-	finish "$spawned" 2 || status=$?
+	finish "$spawned" 20 || status=$?
 	equal "$status" 130 'status of an interrupted publisher'
 	exec 9>&-
 	# What it had read is there, durable.
@@ -65,7 +65,7 @@ closed_pipe()
 	for n in 1 10; do
 		$at_terminal leat sub events -o earliest 2>"$dir/err" | head -n "$n" >"$dir/out" &
 		started+=("$!")
-		until_true 5 is_gone "$!" || fail 'head does not end'
+		until_true 20 is_gone "$!" || fail 'head does not end'
 		equal "$(wc -l <"$dir/out")" "$n"
 		[ ! -s "$dir/err" ] || fail "it complains: $(cat "$dir/err")"
 	done
@@ -75,7 +75,7 @@ closed_pipe()
 	status=$!
 	started+=("$status")
 	head -n 100000 <"$dir/fifo" >"$dir/out"
-	until_true 5 is_gone "$status" || fail 'a subscriber does not notice that its reader is gone'
+	until_true 20 is_gone "$status" || fail 'a subscriber does not notice that its reader is gone'
 	[ ! -s "$dir/err" ] || fail "it complains: $(cat "$dir/err")"
 	$at_terminal leat replay events 2>"$dir/err" | head -n 1 >"$dir/out"
 	[ ! -s "$dir/err" ] || fail "replay complains: $(cat "$dir/err")"
@@ -103,7 +103,7 @@ at_once()
 	exec 9>"$dir/in"
 	for i in 1 2 3 4 5 6 7 8 9 10; do
 		echo "record $i" >&9
-		until_true 2 has_lines "$dir/live.out" "$i" ||
+		until_true 20 has_lines "$dir/live.out" "$i" ||
 			fail "record $i is held back somewhere"
 	done
 	exec 9>&-
@@ -112,7 +112,7 @@ at_once()
 	leat sub events >"$dir/out" 2>"$dir/err" &
 	started+=("$!")
 	exec 8<"$dir/out"
-	until_true 10 reads_probe || fail 'nothing comes through the pipe'
+	until_true 20 reads_probe || fail 'nothing comes through the pipe'
 	echo last | leat pub events
 	until read -r -t 2 line <&8 && [ "$line" = last ]; do
 		[ "$line" = probe ] || fail "'$line' instead of the last record"

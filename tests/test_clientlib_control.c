@@ -212,7 +212,7 @@ START_TEST(a_reply_is_given_with_its_fds_by_name)
 	int before = n_open_fds(), fd;
 
 	play(&script, 1);
-	ck_assert_int_eq(request(NS_PER_S, &reply), 0);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), 0);
 	ck_assert(control_get_u64(reply.object, "n", &n) && n == 5);
 	ck_assert_int_eq(control_take_fd(&reply, "c"), -1);
 	fd = control_take_fd(&reply, "b");
@@ -239,8 +239,8 @@ START_TEST(fds_of_replies_that_are_refused_are_closed)
 	int before = n_open_fds();
 
 	play(three, 3);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EACCES);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EBADMSG);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EACCES);
 	ck_assert_str_eq(detail.text, "no");
 	ck_assert_int_eq(request(50 * NS_PER_MS, &reply), -ETIMEDOUT);
 	ck_assert_int_le(n_open_fds(), before + 2);
@@ -322,8 +322,8 @@ START_TEST(a_refusal_without_an_errno_is_no_answer)
 
 	play(some, ARRAY_LEN(some));
 	for (size_t i = 0; i + 1 < ARRAY_LEN(some); i++)
-		ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EACCES);
+		ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EBADMSG);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EACCES);
 	ck_assert_str_eq(detail.text, strerror(EACCES));
 }
 END_TEST
@@ -349,12 +349,12 @@ START_TEST(fds_that_do_not_fit_are_said_so_and_those_that_did_are_closed)
 	before = limit.rlim_cur;
 	limit.rlim_cur = (rlim_t)fd + 1;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EMFILE);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EMFILE);
 	ck_assert_ptr_nonnull(strstr(detail.text, "ulimit -n"));
 	ck_assert_int_eq(n_open_fds(), n_before);
 	limit.rlim_cur = before;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	ck_assert_int_eq(request(NS_PER_S, &reply), 0);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), 0);
 	ck_assert_uint_eq(reply.n_fds, 3);
 	control_reply_deinit(&reply);
 }
@@ -530,11 +530,11 @@ START_TEST(a_long_reply_comes_in_a_sealed_memfd_and_no_other)
 	ck_assert_int_eq(write(loose, body, 17), 17);
 	ck_assert_int_eq(fcntl(sealed, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
 	play(three, 3);
-	ck_assert_int_eq(request(NS_PER_S, &reply), 0);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), 0);
 	ck_assert(control_get_u64(reply.object, "n", &n) && n == 6);
 	control_reply_deinit(&reply);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
-	ck_assert_int_eq(request(NS_PER_S, &reply), -EBADMSG);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EBADMSG);
+	ck_assert_int_eq(request(10 * NS_PER_S, &reply), -EBADMSG);
 	close(sealed);
 	close(loose);
 }
@@ -563,7 +563,7 @@ START_TEST(a_long_reply_that_cannot_be_is_refused)
 		script[i] = (struct script){ .reply = heads[i], .fds = { sealed }, .n_fds = 1 };
 	play(script, ARRAY_LEN(script));
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
-		ck_assert_msg(request(NS_PER_S, &reply) == -EBADMSG, "%s", heads[i]);
+		ck_assert_msg(request(10 * NS_PER_S, &reply) == -EBADMSG, "%s", heads[i]);
 	close(sealed);
 }
 END_TEST

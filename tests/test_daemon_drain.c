@@ -764,7 +764,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, records_become_durable_and_the_ring_is_reused);
 	tcase_add_test(tcase, a_write_that_did_not_get_there_is_made_good_from_the_ring);
 	tcase_add_test(tcase, largest_records_go_round_the_ring);
@@ -786,7 +786,7 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("threads");
 	tcase_add_checked_fixture(tcase, setup_threads, teardown);
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, records_become_durable_and_the_ring_is_reused);
 	tcase_add_test(tcase, a_disk_that_does_not_answer_holds_up_no_other_shard);
 	suite_add_tcase(suite, tcase);

@@ -91,7 +91,7 @@ static bool nobody_is_known(void *arg)
 	return cds_list_empty(&bed.server->processes);
 }
 
-START_TEST(a_death_gives_up_all_slots_at_once)
+static uint64_t duration_of_a_death(void)
 {
 	struct process *process = get_child();
 	uint64_t begin;
@@ -104,8 +104,21 @@ START_TEST(a_death_gives_up_all_slots_at_once)
 	kill_child();
 	daemon_bed_until(&bed, nobody_is_known, NULL);
 	ck_assert_uint_eq(taken(), 0);
-	ck_assert_uint_lt(clock_now_ns(CLOCK_MONOTONIC) - begin, 100 * NS_PER_MS);
 	ck_assert(cds_list_empty(&bed.server->slots));
+	return clock_now_ns(CLOCK_MONOTONIC) - begin;
+}
+
+/* Of a few, because a machine may stand still; what waits for a while does so each time. */
+START_TEST(a_death_gives_up_all_slots_at_once)
+{
+	uint64_t least = duration_of_a_death();
+
+	for (int i = 0; i < 10 && least >= 100 * NS_PER_MS; i++) {
+		teardown();
+		setup();
+		least = min_u64(least, duration_of_a_death());
+	}
+	ck_assert_uint_lt(least, 100 * NS_PER_MS);
 }
 END_TEST
 

@@ -2,7 +2,6 @@
 /* Retention on real segments; time passes by moving the clock's base. */
 #include <check.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "daemon/retention.h"
 #include "daemon/shard.h"
@@ -13,7 +12,8 @@
 
 enum {
 	VALUE_LEN = 8192,
-	SEGMENT_LEN = 128 << 10
+	SEGMENT_LEN = 128 << 10,
+	SAME_LOOKS = 40, /* with nothing new: it cannot be done */
 };
 
 static struct daemon_bed bed;
@@ -132,14 +132,59 @@ static size_t count_closed(int shard)
 	return shard_closed_segments(shard_of(shard), segments, ARRAY_LEN(segments));
 }
 
+static size_t n_closed_in_all(void)
+{
+	struct registry_stream *stream = registry_find(&bed.server->registry, "events");
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < stream->n_shards; i++)
+		n += count_closed((int)i);
+	return n;
+}
+
+/* Unlinking goes on in the background. */
+static bool nothing_is_going(void *arg)
+{
+	struct registry_stream *stream = registry_find(&bed.server->registry, "events");
+	struct shard_closed_segment segments[256];
+
+	(void)arg;
+	for (uint32_t i = 0; i < stream->n_shards; i++) {
+		size_t n = shard_closed_segments(stream->shards[i].shard, segments,
+						 ARRAY_LEN(segments));
+
+		for (size_t k = 0; k < n; k++)
+			if (segments[k].going)
+				return false;
+	}
+	return true;
+}
+
+/* Nothing was begun, or could not be done: that would be looked at again in a second. */
+static bool nothing_is_left(void)
+{
+	retention_tick(bed.server);
+	daemon_bed_settle(&bed);
+	return bed.server->tick_ns > clock_now_ns(CLOCK_MONOTONIC) + 2 * NS_PER_S;
+}
+
+/* As often as it is of use: a pass that waits for the disk for too long leaves the rest. */
 static void look(void)
 {
-	retention_kick(bed.server);
-	daemon_bed_settle(&bed);
-	/* Unlinking goes on in the background. */
-	usleep(50000);
-	retention_kick(bed.server);
-	daemon_bed_settle(&bed);
+	size_t before = SIZE_MAX;
+
+	for (int n_same = 0; n_same < SAME_LOOKS;) {
+		size_t n;
+
+		retention_kick(bed.server);
+		daemon_bed_settle(&bed);
+		daemon_bed_until(&bed, nothing_is_going, NULL);
+		n = n_closed_in_all();
+		n_same = n == before ? n_same + 1 : 0;
+		before = n;
+		if (n_same > 0 && nothing_is_left())
+			return;
+	}
 }
 
 static void let_time_pass(uint64_t ns)

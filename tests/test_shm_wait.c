@@ -260,8 +260,8 @@ START_TEST(who_takes_the_wake_ups_of_two_rings_passes_both_on)
 		publish(0);
 		publish(1);
 		ck_assert_int_eq(ends(both, 10), 0);
-		ck_assert_int_eq(ends(one, 2), 0);
-		ck_assert_int_eq(ends(other, 2), 0);
+		ck_assert_int_eq(ends(one, 10), 0);
+		ck_assert_int_eq(ends(other, 10), 0);
 	}
 }
 END_TEST
