@@ -21,19 +21,31 @@ is_not()
 	pid=$(daemon_pid 2>/dev/null) && [ "$pid" != "$1" ]
 }
 
+# The least of three, because a machine may stand still.
 first_restart_is_quick()
 {
-	local begin took
-	bus_start --keep
-	leat stream create events --shards 4 --ring 64K
-	begin=$(now_ms)
-	kill -KILL "$(daemon_pid)"
-	# The socket lives on in the keeper: this connects at once and is served by the next one.
-	leat stream ls >/dev/null
-	took=$(($(now_ms) - begin))
-	echo "    $took ms from kill -9 to an answer"
-	[ "$took" -lt 1000 ] || fail "$took ms until somebody answered"
-	bus_stop
+	local try pid begin took
+	for try in 1 2 3; do
+		bus_start --keep
+		leat stream create "events$try" --shards 4 --ring 64K
+		pid=$(daemon_pid)
+		begin=$(now_ms)
+		kill -KILL "$pid"
+		# The socket lives on in the keeper: this connects at once and is served by the
+		# next one.
+		leat stream ls >/dev/null
+		took=$(($(now_ms) - begin))
+		echo "    $took ms from kill -9 to an answer"
+		bus_stop
+		[ "$took" -ge 1000 ] || return 0
+	done
+	fail "$took ms until somebody answered"
+}
+
+have_fds_at_most()
+{
+	local pid
+	pid=$(daemon_pid) && [ "$(n_fds "$bus_pid")" -le "$1" ] && [ "$(n_fds "$pid")" -le "$2" ]
 }
 
 restarts_leak_nothing()
@@ -57,12 +69,10 @@ restarts_leak_nothing()
 		until_true 20 is_not "$pid" || fail 'no new daemon came'
 	done
 	equal "$(leat replay events | wc -l)" 500
-	# Let old rings go before counting.
-	sleep 1
-	[ "$(n_fds "$bus_pid")" -le "$((keeper_fds + 1))" ] ||
-		fail "the keeper has $(n_fds "$bus_pid") fds, after two rounds it had $keeper_fds"
-	[ "$(n_fds "$(daemon_pid)")" -le "$((daemon_fds + 2))" ] ||
-		fail "the daemon has $(n_fds "$(daemon_pid)") fds, after two rounds $daemon_fds"
+	# Old rings are let go before long.
+	until_true 20 have_fds_at_most $((keeper_fds + 1)) $((daemon_fds + 2)) ||
+		fail "the keeper has $(n_fds "$bus_pid") fds, the daemon $(n_fds "$(daemon_pid)");" \
+			"after two rounds they had $keeper_fds and $daemon_fds"
 	bus_stop
 	[ ! -e "$dir/run/keeper.sock" ] || fail 'the notify socket is left'
 	[ ! -e "$dir/run/bus.sock" ] || fail 'the socket is left'

@@ -114,7 +114,7 @@ at_once()
 	exec 8<"$dir/out"
 	until_true 20 reads_probe || fail 'nothing comes through the pipe'
 	echo last | leat pub events
-	until read -r -t 2 line <&8 && [ "$line" = last ]; do
+	until read -r -t 20 line <&8 && [ "$line" = last ]; do
 		[ "$line" = probe ] || fail "'$line' instead of the last record"
 	done
 	exec 8<&-
